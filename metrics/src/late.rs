@@ -1,0 +1,37 @@
+//! A gauge that is absent until it is first set, so that "not known" is never read as 0.
+
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use prometheus::{Gauge, GaugeVec};
+
+/// One series of a family; not exposed before the first [`LateGauge::set`].
+#[derive(Debug)]
+pub(crate) struct LateGauge {
+    family: GaugeVec,
+    labels: Vec<String>,
+    series: OnceLock<Gauge>,
+}
+
+impl LateGauge {
+    pub(crate) fn new(family: &GaugeVec, labels: &[&str]) -> Self {
+        Self {
+            family: family.clone(),
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+            series: OnceLock::new(),
+        }
+    }
+
+    /// Takes a lock and allocates the first time, never after.
+    pub(crate) fn set(&self, value: f64) {
+        self.series
+            .get_or_init(|| self.family.with_label_values(&self.labels))
+            .set(value);
+    }
+}
+
+/// Seconds since 1970, as Prometheus wants timestamps; 0 for a time before that.
+pub(crate) fn unix_seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}
