@@ -1,0 +1,70 @@
+//! What a command may leave behind in its session, read off its command tag.
+//!
+//! A tag says which command ran, not what it did: these are hints that a backend may need
+//! cleaning before another client gets it, never proof that it does not.
+
+/// A set of hints; empty means that no tag seen so far can have left state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effects(u8);
+
+impl Effects {
+    /// `SET`, `RESET`: a setting.
+    pub const SETTING: Self = Self(1);
+    /// `LISTEN`: a channel.
+    pub const LISTEN: Self = Self(2);
+    /// `PREPARE`: a statement under a name of the client's own.
+    pub const PREPARE: Self = Self(4);
+    /// `DECLARE CURSOR`: perhaps one that outlives its transaction.
+    pub const CURSOR: Self = Self(8);
+    /// `DISCARD ALL`: everything is gone, ours too.
+    pub const DISCARD_ALL: Self = Self(16);
+    /// `DEALLOCATE ALL`: all prepared statements are gone, ours too.
+    pub const DEALLOCATE_ALL: Self = Self(32);
+    /// `LOAD`: a library.
+    pub const LOAD: Self = Self(64);
+    /// `CREATE TABLE`, `SELECT INTO` and friends: perhaps a temporary one.
+    pub const RELATION: Self = Self(128);
+
+    /// The hints of one command tag (without its terminator).
+    #[must_use]
+    pub fn of_tag(tag: &[u8]) -> Self {
+        match tag {
+            b"SET" | b"RESET" => Self::SETTING,
+            b"LISTEN" => Self::LISTEN,
+            b"PREPARE" => Self::PREPARE,
+            b"DECLARE CURSOR" => Self::CURSOR,
+            b"DISCARD ALL" => Self::DISCARD_ALL,
+            b"DEALLOCATE ALL" => Self::DEALLOCATE_ALL,
+            b"LOAD" => Self::LOAD,
+            b"CREATE TABLE" | b"CREATE VIEW" | b"CREATE SEQUENCE" | b"CREATE TABLE AS" => {
+                Self::RELATION
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// Whether nothing was hinted at.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether any hint of `other` is in this set.
+    #[must_use]
+    pub fn any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl std::ops::BitOrAssign for Effects {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl std::ops::BitOr for Effects {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}

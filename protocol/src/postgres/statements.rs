@@ -1,0 +1,337 @@
+//! Prepared statements under names of ours: what a client named, what a backend holds.
+//!
+//! A client's statement is its text and parameter types; every backend of a pool that holds it
+//! holds it under the same name, made from the statement's number in the pool's [`Dictionary`].
+
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How every name begins that we give to a statement on a backend.
+pub const PREFIX: &[u8] = b"entrapool_";
+
+/// Statements that a backend holds at most; the least recently used one is closed beyond it.
+pub const MOST_PER_BACKEND: usize = 500;
+
+/// A statement: its number, and Parse's body behind the name (text, types).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Statement {
+    id: u32,
+    body: Box<[u8]>,
+}
+
+impl Statement {
+    /// The number, unique in its dictionary as long as the statement lives.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Parse's body behind the name: text, terminator, parameter types.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Appends the name on backends.
+    pub fn push_name(&self, out: &mut Vec<u8>) {
+        push_name(self.id, out);
+    }
+}
+
+/// Appends the name that statement `id` has on backends, without terminator.
+pub fn push_name(id: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(PREFIX);
+    let mut digits = [0_u8; 10];
+    let mut at = digits.len();
+    let mut left = id;
+    loop {
+        at -= 1;
+        if let Some(digit) = digits.get_mut(at) {
+            *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        }
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(at..).unwrap_or_default());
+}
+
+/// All statements of one pool, each once.
+#[derive(Debug, Default)]
+pub struct Dictionary {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    statements: HashSet<ByBody>,
+    next_id: u32,
+    sweep_at: usize,
+}
+
+/// Compares statements by their bodies alone.
+#[derive(Debug)]
+struct ByBody(Arc<Statement>);
+
+impl Borrow<[u8]> for ByBody {
+    fn borrow(&self) -> &[u8] {
+        &self.0.body
+    }
+}
+
+impl PartialEq for ByBody {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.body == other.0.body
+    }
+}
+
+impl Eq for ByBody {}
+
+impl Hash for ByBody {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.body.hash(state);
+    }
+}
+
+/// A dictionary is swept of statements that nobody uses when it has grown to twice what the
+/// last sweep left, but not below this.
+const SMALLEST_SWEEP: usize = 1024;
+
+impl Dictionary {
+    /// The statement with this body; made if it is new.
+    pub fn intern(&self, body: &[u8]) -> Arc<Statement> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ByBody(statement)) = known.statements.get(body) {
+            return Arc::clone(statement);
+        }
+        if known.statements.len() >= known.sweep_at.max(SMALLEST_SWEEP) {
+            known
+                .statements
+                .retain(|ByBody(statement)| Arc::strong_count(statement) > 1);
+            known.sweep_at = known.statements.len() * 2;
+        }
+        known.next_id = known.next_id.wrapping_add(1);
+        let statement = Arc::new(Statement {
+            id: known.next_id,
+            body: body.into(),
+        });
+        known.statements.insert(ByBody(Arc::clone(&statement)));
+        statement
+    }
+
+    /// How many statements are known, used or not yet swept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .statements
+            .len()
+    }
+
+    /// Whether no statement is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+type Names = HashMap<Box<[u8]>, Arc<Statement>>;
+
+/// The statements of one client. Empty ones take no memory of their own.
+#[derive(Debug)]
+pub struct Statements {
+    /// Tells this client's unnamed statement from another's; unique in the process.
+    pub(super) owner: u64,
+    names: Option<Box<Names>>,
+    /// Body of the unnamed statement, where it was parsed in one batch to be used in another.
+    pub(super) unnamed: Option<Box<[u8]>>,
+}
+
+impl Statements {
+    /// No statements yet. `owner` is unique among the clients of the process.
+    #[must_use]
+    pub fn new(owner: u64) -> Self {
+        Self {
+            owner,
+            names: None,
+            unnamed: None,
+        }
+    }
+
+    /// What the client calls `name`.
+    #[must_use]
+    pub fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.names.as_ref()?.get(name)
+    }
+
+    /// Sets or removes what the client calls `name`; returns what it was before.
+    pub(super) fn replace(
+        &mut self,
+        name: &[u8],
+        statement: Option<Arc<Statement>>,
+    ) -> Option<Arc<Statement>> {
+        match statement {
+            Some(statement) => self
+                .names
+                .get_or_insert_default()
+                .insert(name.into(), statement),
+            None => self.names.as_mut()?.remove(name),
+        }
+    }
+
+    /// `DISCARD ALL`, `DEALLOCATE ALL`.
+    pub fn clear(&mut self) {
+        self.names = None;
+        self.unnamed = None;
+    }
+
+    /// How many names are in use.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.as_ref().map_or(0, |names| names.len())
+    }
+
+    /// Whether no name is in use.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The statements that a backend holds, least recently used first to go.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    held: HashMap<u32, Held, BuildHasherDefault<NumberHasher>>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    statement: Arc<Statement>,
+    used: u64,
+}
+
+impl Prepared {
+    /// Whether the backend holds it; if so, it counts as used now.
+    pub(super) fn touch(&mut self, id: u32) -> bool {
+        self.clock += 1;
+        match self.held.get_mut(&id) {
+            Some(held) => {
+                held.used = self.clock;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The backend will hold `statement`. Returns the one that has to go for it.
+    pub(super) fn insert(&mut self, statement: Arc<Statement>) -> Option<Arc<Statement>> {
+        self.clock += 1;
+        let evicted = (self.held.len() >= MOST_PER_BACKEND)
+            .then(|| {
+                self.held
+                    .iter()
+                    .min_by_key(|(_, held)| held.used)
+                    .map(|(&id, _)| id)
+            })
+            .flatten()
+            .and_then(|id| self.remove(id));
+        self.held.insert(
+            statement.id,
+            Held {
+                statement,
+                used: self.clock,
+            },
+        );
+        evicted
+    }
+
+    pub(super) fn remove(&mut self, id: u32) -> Option<Arc<Statement>> {
+        self.held.remove(&id).map(|held| held.statement)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+}
+
+/// Statement numbers are our own and dense: multiplying spreads them well enough.
+#[derive(Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(u32::from(byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_bodies_are_one_statement() {
+        let dictionary = Dictionary::default();
+        let one = dictionary.intern(b"select 1\0\0\0");
+        assert!(Arc::ptr_eq(&one, &dictionary.intern(b"select 1\0\0\0")));
+        let two = dictionary.intern(b"select 2\0\0\0");
+        assert_ne!(one.id(), two.id());
+        let mut name = Vec::new();
+        two.push_name(&mut name);
+        assert_eq!(name, b"entrapool_2");
+    }
+
+    #[test]
+    fn unused_statements_are_swept() {
+        let dictionary = Dictionary::default();
+        let kept = dictionary.intern(b"kept");
+        for number in 0..10 * SMALLEST_SWEEP {
+            dictionary.intern(format!("{number}").as_bytes());
+        }
+        assert!(
+            dictionary.len() <= SMALLEST_SWEEP + 1,
+            "{}",
+            dictionary.len()
+        );
+        assert!(Arc::ptr_eq(&kept, &dictionary.intern(b"kept")));
+    }
+
+    #[test]
+    fn names_of_large_numbers() {
+        let mut name = Vec::new();
+        push_name(u32::MAX, &mut name);
+        assert_eq!(name, b"entrapool_4294967295");
+    }
+
+    #[test]
+    fn the_least_recently_used_goes() {
+        let dictionary = Dictionary::default();
+        let mut prepared = Prepared::default();
+        let statement = |number: usize| dictionary.intern(format!("{number}").as_bytes());
+        for number in 0..MOST_PER_BACKEND {
+            assert_eq!(prepared.insert(statement(number)), None);
+        }
+        assert!(prepared.touch(statement(0).id()));
+        let evicted = prepared.insert(statement(MOST_PER_BACKEND)).unwrap();
+        assert_eq!(evicted.id(), statement(1).id());
+        assert_eq!(prepared.len(), MOST_PER_BACKEND);
+    }
+}

@@ -1,0 +1,281 @@
+//! Hot path: no allocation, no copies of passing bytes. What a backend is in the middle of.
+//!
+//! A [`Tracker`] belongs to one backend. It sees every byte in both directions by its header
+//! and keeps the books that say when the backend may change hands: the replies owed, the state
+//! of a COPY, whether a batch is still open. Bodies that nobody has to look at pass by length,
+//! across any cut. The two directions are in `front` and `back`.
+
+mod back;
+mod front;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub use back::{Event, Step};
+pub use front::Taken;
+
+use super::Status;
+use super::effect::Effects;
+use super::ledger::{Fate, Kind, Ledger};
+use super::statements::{Dictionary, Prepared, Statement, Statements};
+use super::{message, statements};
+
+/// Whether a backend could change hands now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    /// Nothing owed, nothing open, no transaction.
+    Idle,
+    /// Nothing owed, but inside a transaction block.
+    InTransaction,
+    /// Nothing owed, inside a transaction block that has failed.
+    Failed,
+    /// In the middle of something.
+    Busy,
+}
+
+/// The rest of a message whose beginning has been dealt with.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rest {
+    /// Bytes still to come.
+    left: usize,
+    /// Whether they go where the beginning went, or nowhere.
+    pass: bool,
+}
+
+/// The books of one backend.
+#[derive(Debug)]
+pub struct Tracker {
+    ledger: Ledger,
+    status: Status,
+    /// Extended requests were sent and no Sync after them.
+    open: bool,
+    /// The server failed an extended request whose Sync has not been sent yet.
+    skipping: bool,
+    /// The server reads COPY data.
+    copy_in: bool,
+    /// The server announced the end of the session (an error of severity FATAL).
+    dying: bool,
+    front: Rest,
+    back: Rest,
+    effects: Effects,
+    dictionary: Arc<Dictionary>,
+    prepared: Prepared,
+    unnamed: Unnamed,
+    undo: VecDeque<Undo>,
+    /// The errors of [`Fate::Replace`], with the ledger's numbers of their requests.
+    replacements: VecDeque<(u64, Vec<u8>)>,
+    /// For messages that are rewritten or injected; kept for its memory.
+    scratch: Vec<u8>,
+}
+
+/// The backend's unnamed statement.
+#[derive(Debug, Default)]
+struct Unnamed {
+    /// Whose it is; `None` if there is none, or one that nobody may use.
+    owner: Option<u64>,
+    /// Body of the newest Parse, while its batch is open and no Bind has used it.
+    body: Vec<u8>,
+    /// Whether `body` waits for its batch to end.
+    pending: bool,
+    /// The ledger's number of the newest Parse.
+    parsed_at: u64,
+}
+
+/// What has to be put back when the server skips a request that we had booked as done.
+#[derive(Debug)]
+struct Undo {
+    /// The ledger's number of the request.
+    at: u64,
+    change: Change,
+}
+
+#[derive(Debug)]
+enum Change {
+    /// The client's name meant this before.
+    Name(Box<[u8]>, Option<Arc<Statement>>),
+    /// The backend was to hold this one from now on.
+    Held(u32),
+    /// The backend was to lose this one.
+    Lost(Arc<Statement>),
+}
+
+impl Tracker {
+    /// The books of a backend that has just logged in.
+    #[must_use]
+    pub fn new(dictionary: Arc<Dictionary>) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            status: Status::Idle,
+            open: false,
+            skipping: false,
+            copy_in: false,
+            dying: false,
+            front: Rest::default(),
+            back: Rest::default(),
+            effects: Effects::default(),
+            dictionary,
+            prepared: Prepared::default(),
+            unnamed: Unnamed::default(),
+            undo: VecDeque::new(),
+            replacements: VecDeque::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Whether the backend could change hands now.
+    #[must_use]
+    pub fn boundary(&self) -> Boundary {
+        let busy = !self.ledger.is_empty()
+            || self.open
+            || self.skipping
+            || self.copy_in
+            || self.front.left > 0
+            || self.back.left > 0;
+        match self.status {
+            _ if busy => Boundary::Busy,
+            Status::Idle => Boundary::Idle,
+            Status::Transaction => Boundary::InTransaction,
+            Status::Failed => Boundary::Failed,
+        }
+    }
+
+    /// The status of the last ReadyForQuery.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Whether any reply is owed.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        !self.ledger.is_empty()
+    }
+
+    /// Whether the server announced that it ends the session.
+    #[must_use]
+    pub fn is_dying(&self) -> bool {
+        self.dying
+    }
+
+    /// Whether a message was sent to the server in part; only its rest may follow.
+    #[must_use]
+    pub fn is_mid_message(&self) -> bool {
+        self.front.left > 0 && self.front.pass
+    }
+
+    /// What the commands since the last call may have left behind.
+    pub fn take_effects(&mut self) -> Effects {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// How many named statements the backend holds for us.
+    #[must_use]
+    pub fn prepared(&self) -> usize {
+        self.prepared.len()
+    }
+
+    /// Owes the answer to a Query of ours, which the caller sends before anything else.
+    pub fn inject_query(&mut self) {
+        self.unnamed.owner = None;
+        self.ledger.push(Kind::Query, Fate::Swallow);
+    }
+
+    /// Brings the backend to an end of whatever its client left open: appends to `out` what
+    /// has to be sent for the server to become ready. Nothing of the answers is for a client.
+    pub fn wind_up(&mut self, out: &mut Vec<u8>) {
+        if self.copy_in {
+            message::copy_fail(out, "the client has gone");
+            self.copy_in = false;
+        }
+        if self.open || self.skipping {
+            out.extend_from_slice(&message::SYNC);
+            self.ledger.push(Kind::Sync, Fate::Swallow);
+            self.open = false;
+            self.skipping = false;
+        }
+        self.unnamed = Unnamed::default();
+    }
+
+    /// Forgets what only a burst needed; called when the backend changes hands.
+    pub fn shrink(&mut self) {
+        self.ledger.shrink();
+        if self.scratch.capacity() > 16 * 1024 {
+            self.scratch = Vec::new();
+        }
+        if self.unnamed.body.capacity() > 16 * 1024 {
+            self.unnamed.body = Vec::new();
+        }
+    }
+
+    /// The error that the client gets for the next request pushed.
+    fn replace_next(&mut self, error: Vec<u8>) {
+        self.replacements.push_back((self.ledger.next(), error));
+    }
+
+    /// The error prepared for request `at`. Those of requests before it were never asked for.
+    fn replacement(&mut self, at: u64) -> Vec<u8> {
+        while let Some((number, error)) = self.replacements.pop_front() {
+            if number == at {
+                return error;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Books a change that must be undone if the server skips the next request pushed.
+    fn undoable(&mut self, change: Change) {
+        self.undo.push_back(Undo {
+            at: self.ledger.next(),
+            change,
+        });
+    }
+
+    /// The server failed an extended request: nothing up to the next Sync has happened.
+    fn fail_batch(&mut self, mut client: Option<&mut Statements>) {
+        let from = self.ledger.first();
+        self.skipping = !self.ledger.fail_to_sync();
+        let to = self.ledger.first();
+        self.copy_in = false;
+        self.open = self.open && !self.skipping;
+        // What belongs to batches behind the Sync will be carried out.
+        let later = self
+            .undo
+            .split_off(self.undo.partition_point(|undo| undo.at < to));
+        while let Some(undo) = self.undo.pop_back().filter(|undo| undo.at >= from) {
+            self.revert(undo.change, client.as_deref_mut());
+        }
+        self.undo = later;
+        if (from..to).contains(&self.unnamed.parsed_at) {
+            self.unnamed = Unnamed::default();
+            if let Some(client) = client {
+                client.unnamed = None;
+            }
+        }
+    }
+
+    fn revert(&mut self, change: Change, client: Option<&mut Statements>) {
+        match change {
+            Change::Name(name, before) => {
+                if let Some(client) = client {
+                    client.replace(&name, before);
+                }
+            }
+            Change::Held(id) => {
+                self.prepared.remove(id);
+            }
+            Change::Lost(statement) => {
+                self.prepared.insert(statement);
+            }
+        }
+    }
+
+    /// All prepared statements of the session are gone on the server.
+    fn forget_statements(&mut self) {
+        self.prepared.clear();
+        self.unnamed.owner = None;
+    }
+}
+
+#[cfg(test)]
+#[path = "tracker/tests.rs"]
+mod tests;

@@ -1,0 +1,349 @@
+//! Hot path: no allocation, no copies of passing bytes. From the server to the client.
+
+use std::borrow::Cow;
+
+use super::{Boundary, Rest, Tracker, message};
+use crate::postgres::effect::Effects;
+use crate::postgres::error::ServerError;
+use crate::postgres::frame::{HEADER, Header, split_cstr};
+use crate::postgres::ledger::{Fate, Kind};
+use crate::postgres::statements::Statements;
+use crate::postgres::{Status, Violation};
+
+/// Messages up to this size are looked into where there is something to see; larger ones pass.
+const LARGEST_SEEN: usize = 8 * 1024;
+
+/// A stretch of the server's bytes, all with one destination, and what happened at its end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// Bytes of the input that this is about.
+    pub take: usize,
+    /// Whether they are for the client; otherwise nobody gets them.
+    pub to_client: bool,
+    /// What happened at the end of the stretch.
+    pub event: Event<'a>,
+}
+
+/// What the caller has to know or do before it goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// More bytes are needed.
+    NeedMore,
+    /// Nothing: another stretch follows.
+    Next,
+    /// A message of ours goes to the client here.
+    Insert(Cow<'static, [u8]>),
+    /// ReadyForQuery; the boundary may have changed.
+    Ready(Boundary),
+    /// ParameterStatus.
+    Parameter {
+        /// The setting's name.
+        name: &'a [u8],
+        /// Its value now.
+        value: &'a [u8],
+    },
+    /// A query of ours failed.
+    OwnQueryFailed(ServerError),
+}
+
+/// What one message is.
+enum Seen<'a> {
+    /// It passes by length.
+    Passing,
+    /// Its end has to be here first.
+    Wait,
+    /// The stretch ends behind it.
+    Event(Event<'a>),
+}
+
+impl Tracker {
+    /// Takes what the server sent, up to the first thing that the caller has to know.
+    ///
+    /// `names` as for [`Tracker::front`].
+    ///
+    /// # Errors
+    /// [`Violation`]; the server's connection is of no use after it.
+    pub fn back<'a>(
+        &mut self,
+        input: &'a [u8],
+        mut names: Option<&mut Statements>,
+    ) -> Result<Step<'a>, Violation> {
+        let mut take = 0;
+        let mut to_client = true;
+        let mut event = Event::NeedMore;
+        loop {
+            if self.back.left > 0 {
+                if take > 0 && to_client != self.back.pass {
+                    event = Event::Next;
+                    break;
+                }
+                to_client = self.back.pass;
+                let step = self.back.left.min(input.len() - take);
+                take += step;
+                self.back.left -= step;
+                if self.back.left > 0 {
+                    break;
+                }
+            }
+            if let Some(reply) = self.due_reply() {
+                event = Event::Insert(Cow::Borrowed(reply));
+                break;
+            }
+            let message = input.get(take..).unwrap_or_default();
+            let Some(header) = Header::read(message)? else {
+                break;
+            };
+            let pass = self.is_for_client(header.tag);
+            if take > 0 && to_client != pass {
+                event = Event::Next;
+                break;
+            }
+            match self.back_message(header, message, names.as_deref_mut())? {
+                Seen::Passing => {
+                    self.back = Rest {
+                        left: header.total(),
+                        pass,
+                    }
+                }
+                Seen::Wait => break,
+                Seen::Event(seen) => {
+                    take += header.total();
+                    to_client = pass;
+                    event = seen;
+                    break;
+                }
+            }
+        }
+        Ok(Step {
+            take,
+            to_client,
+            event,
+        })
+    }
+
+    /// The answer that is ours to make now.
+    #[inline]
+    fn due_reply(&mut self) -> Option<&'static [u8]> {
+        let owed = self
+            .ledger
+            .front()
+            .filter(|owed| owed.fate == Fate::Synthesize)?;
+        self.ledger.pop();
+        match owed.kind {
+            Kind::Parse => Some(&message::PARSE_COMPLETE),
+            _ => Some(&message::CLOSE_COMPLETE),
+        }
+    }
+
+    /// Whether a message that comes now is for the client. What a request of ours brings is
+    /// not, except for a notification, and for the error of a Parse that we put in front of a
+    /// Bind: that is the answer to the Bind.
+    #[inline]
+    fn is_for_client(&self, tag: u8) -> bool {
+        match (self.ledger.front(), tag) {
+            (Some(owed), b'E') => match owed.fate {
+                Fate::Swallow => owed.kind.is_extended(),
+                Fate::Replace => false,
+                Fate::Forward | Fate::Synthesize => true,
+            },
+            (Some(owed), _) => owed.fate != Fate::Swallow || tag == b'A',
+            (None, _) => true,
+        }
+    }
+
+    /// Books one message (55.7).
+    #[inline]
+    fn back_message<'a>(
+        &mut self,
+        header: Header,
+        message: &'a [u8],
+        names: Option<&mut Statements>,
+    ) -> Result<Seen<'a>, Violation> {
+        match header.tag {
+            // Rows, their end in a COPY, and what may come at any time.
+            b'D' | b'd' | b'c' | b't' | b'N' | b'A' | b'V' | b'H' => Ok(Seen::Passing),
+            b'T' | b'n' => {
+                if self.expects(Kind::Describe) {
+                    self.ledger.pop();
+                }
+                Ok(Seen::Passing)
+            }
+            b'1' => self.complete(header, Kind::Parse),
+            b'2' => self.complete(header, Kind::Bind),
+            b'3' => self.complete(header, Kind::Close),
+            b'I' | b's' => self.executed(header),
+            b'C' => self.command_complete(header, message),
+            b'Z' => self.ready(header, message),
+            b'G' => {
+                self.copy_in = !self.ledger.enter_copy_in();
+                Ok(Seen::Passing)
+            }
+            b'S' => parameter(header, message),
+            b'E' => self.error(header, message, names),
+            tag => Err(Violation::Tag { tag: tag.into() }),
+        }
+    }
+
+    #[inline]
+    fn expects(&self, kind: Kind) -> bool {
+        self.ledger.front().is_some_and(|owed| owed.kind == kind)
+    }
+
+    #[inline]
+    fn complete<'a>(&mut self, header: Header, kind: Kind) -> Result<Seen<'a>, Violation> {
+        if !self.expects(kind) {
+            return Err(self.out_of_sync(header.tag));
+        }
+        self.ledger.pop();
+        Ok(Seen::Passing)
+    }
+
+    /// A statement has run: the end of an Execute, one of many inside a Query.
+    fn executed<'a>(&mut self, header: Header) -> Result<Seen<'a>, Violation> {
+        if self.expects(Kind::Execute) {
+            self.ledger.pop();
+        } else if !self.expects(Kind::Query) {
+            return Err(self.out_of_sync(header.tag));
+        }
+        self.copy_in = false;
+        Ok(Seen::Passing)
+    }
+
+    fn command_complete<'a>(
+        &mut self,
+        header: Header,
+        message: &[u8],
+    ) -> Result<Seen<'a>, Violation> {
+        match header.body(message) {
+            Some(body) => {
+                let tag = body.strip_suffix(b"\0").unwrap_or(body);
+                let effects = Effects::of_tag(tag);
+                if effects.any(Effects::DISCARD_ALL | Effects::DEALLOCATE_ALL) {
+                    self.forget_statements();
+                }
+                self.effects |= effects;
+            }
+            None if header.total() <= LARGEST_SEEN => return Ok(Seen::Wait),
+            None => {}
+        }
+        self.executed(header)
+    }
+
+    fn ready<'a>(&mut self, header: Header, message: &[u8]) -> Result<Seen<'a>, Violation> {
+        let malformed = Violation::Malformed {
+            tag: 'Z',
+            what: "status",
+        };
+        if header.length != 5 {
+            return Err(malformed);
+        }
+        let Some(body) = header.body(message) else {
+            return Ok(Seen::Wait);
+        };
+        if !self
+            .ledger
+            .front()
+            .is_some_and(|owed| owed.kind.ends_with_ready())
+        {
+            return Err(self.out_of_sync(header.tag));
+        }
+        self.status = body
+            .first()
+            .copied()
+            .and_then(Status::from_byte)
+            .ok_or(malformed)?;
+        self.ledger.pop();
+        self.copy_in = false;
+        let done = self.ledger.first();
+        while self.undo.front().is_some_and(|undo| undo.at < done) {
+            self.undo.pop_front();
+        }
+        Ok(Seen::Event(Event::Ready(self.boundary())))
+    }
+
+    /// ErrorResponse. One that nothing asked for, or of severity FATAL, ends the session.
+    fn error<'a>(
+        &mut self,
+        header: Header,
+        message: &[u8],
+        names: Option<&mut Statements>,
+    ) -> Result<Seen<'a>, Violation> {
+        let body = match header.body(message) {
+            Some(body) => body,
+            None if header.total() <= LARGEST_SEEN => return Ok(Seen::Wait),
+            None => message.get(HEADER..).unwrap_or_default(),
+        };
+        self.dying |= is_fatal(body);
+        self.copy_in = false;
+        let Some(owed) = self.ledger.front() else {
+            return Ok(Seen::Passing);
+        };
+        let at = self.ledger.first();
+        if owed.kind.is_extended() {
+            self.fail_batch(names);
+        }
+        let whole = header.body(message).is_some();
+        match owed.fate {
+            Fate::Replace if whole => {
+                Ok(Seen::Event(Event::Insert(Cow::Owned(self.replacement(at)))))
+            }
+            Fate::Swallow if whole && !owed.kind.is_extended() => {
+                Ok(Seen::Event(Event::OwnQueryFailed(ServerError::read(body))))
+            }
+            _ => Ok(Seen::Passing),
+        }
+    }
+
+    fn out_of_sync(&self, tag: u8) -> Violation {
+        let expected = match self.ledger.front() {
+            None => "nothing",
+            Some(owed) => match owed.kind {
+                Kind::Parse => "ParseComplete",
+                Kind::Bind => "BindComplete",
+                Kind::Close => "CloseComplete",
+                Kind::Describe => "a description",
+                Kind::Execute => "the end of an Execute",
+                Kind::Query => "the results of a Query",
+                Kind::FunctionCall => "FunctionCallResponse",
+                Kind::Sync | Kind::CopyEnd | Kind::Ignored => "ReadyForQuery",
+            },
+        };
+        Violation::OutOfSync {
+            tag: tag.into(),
+            expected,
+        }
+    }
+}
+
+fn parameter(header: Header, message: &[u8]) -> Result<Seen<'_>, Violation> {
+    let Some(body) = header.body(message) else {
+        return Ok(if header.total() <= LARGEST_SEEN {
+            Seen::Wait
+        } else {
+            Seen::Passing
+        });
+    };
+    let (name, rest) = split_cstr(body).ok_or(Violation::Malformed {
+        tag: 'S',
+        what: "name",
+    })?;
+    let (value, _) = split_cstr(rest).ok_or(Violation::Malformed {
+        tag: 'S',
+        what: "value",
+    })?;
+    Ok(Seen::Event(Event::Parameter { name, value }))
+}
+
+/// Whether an ErrorResponse has the severity FATAL or PANIC, by its untranslated field `V`.
+fn is_fatal(mut body: &[u8]) -> bool {
+    while let Some((&field, rest)) = body.split_first() {
+        let Some((value, rest)) = split_cstr(rest) else {
+            return false;
+        };
+        if field == b'V' {
+            return matches!(value, b"FATAL" | b"PANIC");
+        }
+        body = rest;
+    }
+    false
+}

@@ -1,0 +1,521 @@
+//! Hot path: no allocation, no copies of passing bytes. From the client to the server.
+
+use std::sync::Arc;
+
+use super::{Change, Rest, Tracker, message, statements};
+use crate::Sink;
+use crate::postgres::Violation;
+use crate::postgres::frame::{HEADER, Header, split_cstr};
+use crate::postgres::ledger::{Fate, Kind};
+use crate::postgres::statements::{Statement, Statements};
+
+/// The largest message that has to be seen whole: the Parse of a named statement.
+const LARGEST_PARSE: usize = 16 * 1024 * 1024;
+/// The longest names (portal and statement together) that a message may carry.
+const LARGEST_NAMES: usize = 8 * 1024;
+/// Largest unnamed Parse that is remembered for a Bind in a later batch.
+const LARGEST_UNNAMED: usize = 64 * 1024;
+
+/// What [`Tracker::front`] made of its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes done with. What is left is the beginning of a message that has to be longer.
+    pub bytes: usize,
+    /// The client said Terminate; nothing behind it counts.
+    pub terminate: bool,
+}
+
+/// What becomes of one message.
+enum Action {
+    /// Goes on as it came.
+    Pass,
+    /// Goes nowhere.
+    Drop,
+    /// Has to be seen whole, or at least further.
+    Wait,
+    /// `scratch` goes instead of its first bytes; the rest goes on.
+    Rewrite { replaced: usize },
+    /// The session ends.
+    Terminate,
+}
+
+impl Tracker {
+    /// Takes what the client sent; `out` gets what the server shall see.
+    ///
+    /// With `names`, prepared statements are kept under names of ours, so that the client finds
+    /// them on any backend; without, everything passes as it is.
+    ///
+    /// # Errors
+    /// [`Violation`]; the client's connection is of no use after it.
+    pub fn front(
+        &mut self,
+        input: &[u8],
+        mut names: Option<&mut Statements>,
+        out: &mut impl Sink,
+    ) -> Result<Taken, Violation> {
+        let mut run = 0; // where the bytes begin that pass but were not put yet
+        let mut at = 0;
+        let mut terminate = false;
+        loop {
+            if self.front.left > 0 {
+                let step = self.front.left.min(input.len() - at);
+                at += step;
+                self.front.left -= step;
+                if !self.front.pass {
+                    run = at;
+                }
+                if self.front.left > 0 {
+                    break;
+                }
+            }
+            let message = input.get(at..).unwrap_or_default();
+            let Some(header) = Header::read(message)? else {
+                break;
+            };
+            match self.front_message(header, message, names.as_deref_mut())? {
+                Action::Pass => {
+                    self.front = Rest {
+                        left: header.total(),
+                        pass: true,
+                    }
+                }
+                Action::Drop => {
+                    out.put(input.get(run..at).unwrap_or_default());
+                    run = at;
+                    self.front = Rest {
+                        left: header.total(),
+                        pass: false,
+                    };
+                }
+                Action::Rewrite { replaced } => {
+                    out.put(input.get(run..at).unwrap_or_default());
+                    out.put(&self.scratch);
+                    at += replaced;
+                    run = at;
+                    self.front = Rest {
+                        left: header.total() - replaced,
+                        pass: true,
+                    };
+                }
+                Action::Wait => break,
+                Action::Terminate => {
+                    terminate = true;
+                    break;
+                }
+            }
+        }
+        out.put(input.get(run..at).unwrap_or_default());
+        Ok(Taken {
+            bytes: at,
+            terminate,
+        })
+    }
+
+    /// Books one message. 55.7 says what each is; 55.2.3 what happens after an error.
+    #[inline]
+    fn front_message(
+        &mut self,
+        header: Header,
+        message: &[u8],
+        names: Option<&mut Statements>,
+    ) -> Result<Action, Violation> {
+        match header.tag {
+            b'X' => return Ok(Action::Terminate),
+            b'S' => return Ok(self.sync(names)),
+            b'd' | b'c' | b'f' => return Ok(self.copy_data(header.tag)),
+            b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'H' => {}
+            tag => return Err(Violation::Tag { tag: tag.into() }),
+        }
+        if self.skipping {
+            return Ok(Action::Drop);
+        }
+        if self.copy_in {
+            if header.tag != b'H' {
+                // The COPY takes it as an error and consumes it: nothing more is owed for it.
+                self.copy_in = false;
+            }
+            return Ok(Action::Pass);
+        }
+        let kind = match header.tag {
+            b'Q' | b'F' => return Ok(self.simple(header.tag, names)),
+            b'H' => return Ok(Action::Pass),
+            b'E' => Kind::Execute,
+            b'P' => Kind::Parse,
+            b'B' => Kind::Bind,
+            b'D' => Kind::Describe,
+            _ => Kind::Close,
+        };
+        if let Some(names) = names.filter(|_| kind != Kind::Execute) {
+            return self.named(kind, header, message, names);
+        }
+        self.open = true;
+        self.ledger.push(kind, Fate::Forward);
+        Ok(Action::Pass)
+    }
+
+    fn sync(&mut self, names: Option<&mut Statements>) -> Action {
+        if !self.copy_in {
+            self.keep_unnamed(names);
+            self.ledger.push(Kind::Sync, Fate::Forward);
+            self.open = false;
+            self.skipping = false;
+        }
+        Action::Pass
+    }
+
+    /// CopyData, CopyDone, CopyFail. A server that is not in a COPY (any more) ignores them
+    /// (55.2.6), so those that come late, when nothing is owed, need not reach it.
+    fn copy_data(&mut self, tag: u8) -> Action {
+        if self.skipping || (!self.copy_in && self.ledger.is_empty()) {
+            return Action::Drop;
+        }
+        if tag != b'd' {
+            if self.copy_in {
+                self.copy_in = false;
+            } else {
+                self.ledger.push(Kind::CopyEnd, Fate::Forward);
+            }
+        }
+        Action::Pass
+    }
+
+    /// Query and FunctionCall. A Query ends the unnamed statement (55.2.3).
+    fn simple(&mut self, tag: u8, names: Option<&mut Statements>) -> Action {
+        if tag == b'Q' {
+            self.unnamed.owner = None;
+            self.unnamed.pending = false;
+            if let Some(names) = names {
+                names.unnamed = None;
+            }
+            self.ledger.push(Kind::Query, Fate::Forward);
+        } else {
+            self.ledger.push(Kind::FunctionCall, Fate::Forward);
+        }
+        self.open = false;
+        Action::Pass
+    }
+
+    /// Parse, Bind, Describe and Close, where statements have names of ours.
+    fn named(
+        &mut self,
+        kind: Kind,
+        header: Header,
+        message: &[u8],
+        names: &mut Statements,
+    ) -> Result<Action, Violation> {
+        self.scratch.clear();
+        let action = match kind {
+            Kind::Parse => self.parse(header, message, names)?,
+            Kind::Bind => self.bind(header, message, names)?,
+            _ => self.describe_or_close(kind, header, message, names)?,
+        };
+        if !matches!(action, Action::Wait) {
+            self.open = true;
+        }
+        Ok(action)
+    }
+
+    fn parse(
+        &mut self,
+        header: Header,
+        message: &[u8],
+        names: &mut Statements,
+    ) -> Result<Action, Violation> {
+        let unnamed = match message.get(HEADER) {
+            Some(first) => *first == 0,
+            None => return Ok(Action::Wait),
+        };
+        let Some(body) = header.body(message) else {
+            return self.parse_in_part(header, unnamed, names);
+        };
+        let (name, body) = split_cstr(body).ok_or_else(|| malformed(b'P', "name"))?;
+        if unnamed {
+            self.parse_unnamed(Some(body), names);
+            return Ok(Action::Pass);
+        }
+        if names.get(name).is_some() {
+            return Ok(self.duplicate(name, header));
+        }
+        let statement = self.dictionary.intern(body);
+        self.undoable(Change::Name(name.into(), None));
+        names.replace(name, Some(Arc::clone(&statement)));
+        if self.prepared.touch(statement.id()) {
+            self.ledger.push(Kind::Parse, Fate::Synthesize);
+            return Ok(Action::Drop);
+        }
+        self.push_parse(&statement, Fate::Forward);
+        Ok(Action::Rewrite {
+            replaced: header.total(),
+        })
+    }
+
+    /// A Parse of which only the beginning is here.
+    fn parse_in_part(
+        &mut self,
+        header: Header,
+        unnamed: bool,
+        names: &mut Statements,
+    ) -> Result<Action, Violation> {
+        if unnamed && header.total() > LARGEST_UNNAMED {
+            self.parse_unnamed(None, names);
+            return Ok(Action::Pass);
+        }
+        whole_within(header, LARGEST_PARSE)
+    }
+
+    /// The unnamed statement stays unnamed on the server, where it is planned as such. Its text
+    /// is kept until its batch ends, in case it is bound in a later one on another backend.
+    fn parse_unnamed(&mut self, body: Option<&[u8]>, names: &mut Statements) {
+        self.unnamed.owner = Some(names.owner);
+        self.unnamed.parsed_at = self.ledger.next();
+        self.unnamed.body.clear();
+        self.unnamed.pending = body.is_some();
+        self.unnamed
+            .body
+            .extend_from_slice(body.unwrap_or_default());
+        names.unnamed = None;
+        self.ledger.push(Kind::Parse, Fate::Forward);
+    }
+
+    fn bind(
+        &mut self,
+        header: Header,
+        message: &[u8],
+        names: &mut Statements,
+    ) -> Result<Action, Violation> {
+        let end = header.total().min(message.len());
+        let body = message.get(HEADER..end).unwrap_or_default();
+        let found = split_cstr(body)
+            .and_then(|(portal, rest)| split_cstr(rest).map(|(name, _)| (portal, name)));
+        let Some((portal, name)) = found else {
+            return match header.body(message) {
+                Some(_) => Err(malformed(b'B', "names")),
+                None if body.len() < LARGEST_NAMES => Ok(Action::Wait),
+                None => whole_within(header, LARGEST_NAMES),
+            };
+        };
+        let Some(id) = self.use_statement(name, names, Kind::Bind) else {
+            return Ok(Action::Pass);
+        };
+        let replaced = HEADER + portal.len() + 1 + name.len() + 1;
+        let rest = header.total() - replaced;
+        message::framed_longer(&mut self.scratch, b'B', rest, |out| {
+            message::cstr(out, portal);
+            push_target(id, out);
+            out.push(0);
+        });
+        self.push_use(Kind::Bind, id, name);
+        Ok(Action::Rewrite { replaced })
+    }
+
+    fn describe_or_close(
+        &mut self,
+        kind: Kind,
+        header: Header,
+        message: &[u8],
+        names: &mut Statements,
+    ) -> Result<Action, Violation> {
+        let Some(body) = header.body(message) else {
+            return whole_within(header, LARGEST_NAMES);
+        };
+        let (&what, name) = body
+            .split_first()
+            .ok_or_else(|| malformed(header.tag, "kind"))?;
+        let (name, _) = split_cstr(name).ok_or_else(|| malformed(header.tag, "name"))?;
+        if what != b'S' {
+            self.ledger.push(kind, Fate::Forward);
+            return Ok(Action::Pass);
+        }
+        if kind == Kind::Close {
+            return Ok(self.close_statement(name, names));
+        }
+        let Some(id) = self.use_statement(name, names, kind) else {
+            return Ok(Action::Pass);
+        };
+        message::framed_longer(&mut self.scratch, b'D', 0, |out| {
+            out.push(b'S');
+            push_target(id, out);
+            out.push(0);
+        });
+        self.push_use(kind, id, name);
+        Ok(Action::Rewrite {
+            replaced: header.total(),
+        })
+    }
+
+    /// The backend keeps a named statement for whoever uses it next; only the client forgets it.
+    fn close_statement(&mut self, name: &[u8], names: &mut Statements) -> Action {
+        if name.is_empty() {
+            self.unnamed.owner = None;
+            self.unnamed.pending = false;
+            names.unnamed = None;
+            self.ledger.push(Kind::Close, Fate::Forward);
+            return Action::Pass;
+        }
+        if let Some(before) = names.replace(name, None) {
+            self.undoable(Change::Name(name.into(), Some(before)));
+        }
+        self.ledger.push(Kind::Close, Fate::Synthesize);
+        Action::Drop
+    }
+
+    /// Makes sure that the backend holds the statement that a Bind or Describe names. Returns
+    /// what to call it, or `None` if the message can pass as it is (and has been booked).
+    fn use_statement(&mut self, name: &[u8], names: &mut Statements, kind: Kind) -> Option<Target> {
+        if name.is_empty() {
+            return self.use_unnamed(names, kind);
+        }
+        let Some(statement) = names.get(name) else {
+            if name.starts_with(statements::PREFIX) {
+                // It must not meet a statement of ours; the server will not know this one.
+                return Some(Target::Unknown);
+            }
+            // The server knows no such name either, and says so in its own words.
+            self.ledger.push(kind, Fate::Forward);
+            return None;
+        };
+        let id = statement.id();
+        if !self.prepared.touch(id) {
+            let statement = Arc::clone(statement);
+            self.push_parse(&statement, Fate::Swallow);
+        }
+        Some(Target::Statement(id))
+    }
+
+    fn use_unnamed(&mut self, names: &Statements, kind: Kind) -> Option<Target> {
+        if self.unnamed.owner == Some(names.owner) {
+            self.unnamed.pending &= kind != Kind::Bind;
+            self.ledger.push(kind, Fate::Forward);
+            return None;
+        }
+        if let Some(body) = &names.unnamed {
+            message::parse(&mut self.scratch, b"", body);
+            self.unnamed.owner = Some(names.owner);
+            self.unnamed.parsed_at = self.ledger.next();
+            self.ledger.push(Kind::Parse, Fate::Swallow);
+        } else {
+            // The server may hold somebody else's: without one it gives the right error.
+            message::close(&mut self.scratch, b'S', b"");
+            self.unnamed.owner = None;
+            self.ledger.push(Kind::Close, Fate::Swallow);
+        }
+        Some(Target::Unnamed)
+    }
+
+    /// The batch that parsed the unnamed statement ends. If no Bind used it, one in a later
+    /// batch will (drivers that Parse, Describe and Sync first), perhaps on another backend.
+    fn keep_unnamed(&mut self, names: Option<&mut Statements>) {
+        if std::mem::take(&mut self.unnamed.pending)
+            && let Some(names) = names
+        {
+            names.unnamed = Some(self.unnamed.body.as_slice().into());
+        }
+    }
+
+    /// Injects or passes on the Parse of a named statement into `scratch`, with the Close of
+    /// the one that has to go for it.
+    fn push_parse(&mut self, statement: &Arc<Statement>, fate: Fate) {
+        if let Some(evicted) = self.prepared.insert(Arc::clone(statement)) {
+            let mut name = Vec::new();
+            evicted.push_name(&mut name);
+            message::close(&mut self.scratch, b'S', &name);
+            self.undoable(Change::Lost(evicted));
+            self.ledger.push(Kind::Close, Fate::Swallow);
+        }
+        message::framed_longer(&mut self.scratch, b'P', 0, |out| {
+            statement.push_name(out);
+            out.push(0);
+            out.extend_from_slice(statement.body());
+        });
+        self.undoable(Change::Held(statement.id()));
+        self.ledger.push(Kind::Parse, fate);
+    }
+
+    /// Books a Bind or Describe whose rewritten form is in `scratch`.
+    fn push_use(&mut self, kind: Kind, target: Target, name: &[u8]) {
+        let fate = match target {
+            Target::Unknown => {
+                self.replace_next(unknown_statement(name));
+                Fate::Replace
+            }
+            Target::Statement(_) | Target::Unnamed => Fate::Forward,
+        };
+        self.ledger.push(kind, fate);
+    }
+
+    /// PostgreSQL refuses a name that is taken (42P05) and skips to Sync. The server is made to
+    /// fail at this place by something that it can't know; the client gets the right words.
+    fn duplicate(&mut self, name: &[u8], header: Header) -> Action {
+        message::framed_longer(&mut self.scratch, b'D', 0, |out| {
+            out.push(b'S');
+            push_target(Target::Unknown, out);
+            out.push(0);
+        });
+        self.replace_next(duplicate_statement(name));
+        self.ledger.push(Kind::Describe, Fate::Replace);
+        Action::Rewrite {
+            replaced: header.total(),
+        }
+    }
+}
+
+/// What a Bind or Describe shall name on the server.
+#[derive(Clone, Copy)]
+enum Target {
+    Statement(u32),
+    Unnamed,
+    Unknown,
+}
+
+fn push_target(target: Target, out: &mut Vec<u8>) {
+    match target {
+        Target::Statement(id) => statements::push_name(id, out),
+        Target::Unnamed => {}
+        // Numbers begin at 1, and this is none.
+        Target::Unknown => {
+            out.extend_from_slice(statements::PREFIX);
+            out.extend_from_slice(b"unknown");
+        }
+    }
+}
+
+fn unknown_statement(name: &[u8]) -> Vec<u8> {
+    let name = String::from_utf8_lossy(name);
+    encoded(&message::Report::error(
+        "26000",
+        format!("prepared statement \"{name}\" does not exist"),
+    ))
+}
+
+fn duplicate_statement(name: &[u8]) -> Vec<u8> {
+    let name = String::from_utf8_lossy(name);
+    encoded(&message::Report::error(
+        "42P05",
+        format!("prepared statement \"{name}\" already exists"),
+    ))
+}
+
+fn encoded(report: &message::Report) -> Vec<u8> {
+    let mut out = Vec::new();
+    report.encode(&mut out);
+    out
+}
+
+/// A message that has to be whole is waited for, if it may ever become so.
+fn whole_within(header: Header, limit: usize) -> Result<Action, Violation> {
+    if header.total() > limit {
+        return Err(Violation::TooLarge {
+            tag: header.tag.into(),
+            length: header.total(),
+            limit,
+        });
+    }
+    Ok(Action::Wait)
+}
+
+fn malformed(tag: u8, what: &'static str) -> Violation {
+    Violation::Malformed {
+        tag: tag.into(),
+        what,
+    }
+}

@@ -1,0 +1,587 @@
+use super::*;
+use crate::postgres::message::{framed, parse, query, ready_for_query};
+use proptest::prelude::*;
+
+/// One client and one backend, with the bytes that would have reached either.
+struct Pair {
+    tracker: Tracker,
+    names: Statements,
+    to_server: Vec<u8>,
+    to_client: Vec<u8>,
+    events: Vec<String>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self::with(Arc::default(), 1)
+    }
+
+    fn with(dictionary: Arc<Dictionary>, owner: u64) -> Self {
+        Self {
+            tracker: Tracker::new(dictionary),
+            names: Statements::new(owner),
+            to_server: Vec::new(),
+            to_client: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// The client sends; returns what the server gets, as tags.
+    fn client(&mut self, input: &[u8]) -> String {
+        self.to_server.clear();
+        let taken = self
+            .tracker
+            .front(input, Some(&mut self.names), &mut self.to_server)
+            .unwrap();
+        assert_eq!(taken.bytes, input.len());
+        tags(&self.to_server)
+    }
+
+    /// The server sends; returns what the client gets, as tags.
+    fn server(&mut self, input: &[u8]) -> String {
+        self.to_client.clear();
+        let left = self.server_bytes(input);
+        assert_eq!(left, 0);
+        tags(&self.to_client)
+    }
+
+    fn server_bytes(&mut self, mut input: &[u8]) -> usize {
+        loop {
+            let step = self.tracker.back(input, Some(&mut self.names)).unwrap();
+            let (taken, rest) = input.split_at(step.take);
+            if step.to_client {
+                self.to_client.extend_from_slice(taken);
+            }
+            input = rest;
+            match step.event {
+                Event::NeedMore => return input.len(),
+                Event::Next => {}
+                Event::Insert(bytes) => self.to_client.extend_from_slice(&bytes),
+                other => self.events.push(format!("{other:?}")),
+            }
+        }
+    }
+}
+
+/// The messages in `bytes`, which holds whole ones.
+fn split(mut bytes: &[u8]) -> Vec<&[u8]> {
+    use crate::postgres::frame::Header;
+    let mut messages = Vec::new();
+    while let Some(header) = Header::read(bytes).unwrap() {
+        let (message, rest) = bytes.split_at(header.total());
+        messages.push(message);
+        bytes = rest;
+    }
+    assert!(bytes.is_empty(), "a part of a message: {bytes:?}");
+    messages
+}
+
+fn tags(bytes: &[u8]) -> String {
+    split(bytes)
+        .iter()
+        .map(|message| char::from(message[0]))
+        .collect()
+}
+
+fn simple(sql: &str) -> Vec<u8> {
+    build(|out| query(out, sql.as_bytes()))
+}
+
+fn build(make: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    make(&mut out);
+    out
+}
+
+fn empty(tag: u8) -> Vec<u8> {
+    build(|out| framed(out, tag, |_| {}))
+}
+
+fn tagged(tag: &str) -> Vec<u8> {
+    build(|out| framed(out, b'C', |out| message::cstr(out, tag.as_bytes())))
+}
+
+fn ready(status: Status) -> Vec<u8> {
+    build(|out| ready_for_query(out, status))
+}
+
+fn error(code: &str) -> Vec<u8> {
+    build(|out| message::Report::error(code, "no").encode(out))
+}
+
+fn prepare(name: &str, sql: &str) -> Vec<u8> {
+    build(|out| parse(out, name.as_bytes(), format!("{sql}\0\0\0").as_bytes()))
+}
+
+fn bind(name: &str) -> Vec<u8> {
+    build(|out| {
+        framed(out, b'B', |out| {
+            message::cstr(out, b"");
+            message::cstr(out, name.as_bytes());
+            out.extend([0; 6]);
+        });
+    })
+}
+
+fn about(tag: u8, what: u8, name: &str) -> Vec<u8> {
+    build(|out| {
+        framed(out, tag, |out| {
+            out.push(what);
+            message::cstr(out, name.as_bytes());
+        });
+    })
+}
+
+fn execute() -> Vec<u8> {
+    build(|out| framed(out, b'E', |out| out.extend([0; 5])))
+}
+
+fn copy_in_response() -> Vec<u8> {
+    build(|out| framed(out, b'G', |out| out.extend([0; 3])))
+}
+
+#[test]
+fn a_query_ends_at_ready() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.client(&simple("select 1; select 2")), "Q");
+    assert_eq!(pair.tracker.boundary(), Boundary::Busy);
+    let answer = [
+        empty(b'T'),
+        empty(b'D'),
+        tagged("SELECT 1"),
+        empty(b'T'),
+        tagged("SELECT 0"),
+    ];
+    assert_eq!(pair.server(&answer.concat()), "TDCTC");
+    assert_eq!(pair.tracker.boundary(), Boundary::Busy);
+    pair.server(&ready(Status::Idle));
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+    pair.client(&simple("begin"));
+    pair.server(&[tagged("BEGIN"), ready(Status::Transaction)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::InTransaction);
+    pair.client(&simple("x"));
+    pair.server(&[error("42601"), ready(Status::Failed)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Failed);
+}
+
+#[test]
+fn a_batch_is_open_until_sync() {
+    let mut pair = Pair::new();
+    pair.client(&[prepare("", "select 1"), empty(b'H')].concat());
+    pair.server(&empty(b'1'));
+    assert_eq!(pair.tracker.boundary(), Boundary::Busy);
+    pair.client(&empty(b'S'));
+    pair.server(&ready(Status::Idle));
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+}
+
+#[test]
+fn pipelined_queries_owe_a_ready_each() {
+    let mut pair = Pair::new();
+    pair.client(&[simple("a"), bind("x"), execute(), empty(b'S'), simple("b")].concat());
+    pair.server(&[tagged("SELECT 1"), ready(Status::Idle)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Busy);
+    pair.server(&[empty(b'2'), tagged("SELECT 1"), ready(Status::Idle)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Busy);
+    pair.server(&[tagged("SELECT 1"), ready(Status::Idle)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+}
+
+#[test]
+fn an_error_skips_to_sync_wherever_it_is() {
+    let mut pair = Pair::new();
+    // The Sync is here already: the Query in between is skipped, the one behind is not.
+    pair.client(&[bind("x"), simple("skipped"), empty(b'S'), simple("run")].concat());
+    pair.server(&[error("26000"), ready(Status::Idle)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Busy);
+    pair.server(&[tagged("SELECT 1"), ready(Status::Idle)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+    // The Sync comes later: what comes before it need not travel.
+    pair.client(&[bind("x"), empty(b'H')].concat());
+    pair.server(&error("26000"));
+    assert_eq!(pair.tracker.boundary(), Boundary::Busy);
+    assert_eq!(
+        pair.client(&[execute(), simple("skipped"), empty(b'd')].concat()),
+        ""
+    );
+    assert_eq!(pair.client(&[empty(b'S'), simple("run")].concat()), "SQ");
+    pair.server(&[ready(Status::Idle), tagged("SELECT 1"), ready(Status::Idle)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+}
+
+#[test]
+fn copy_in_ignores_sync() {
+    let mut pair = Pair::new();
+    pair.client(&[bind("x"), execute(), empty(b'S')].concat());
+    pair.server(&[empty(b'2'), copy_in_response()].concat());
+    assert_eq!(
+        pair.client(&[empty(b'd'), empty(b'S'), empty(b'c'), empty(b'S')].concat()),
+        "dScS"
+    );
+    pair.server(&[tagged("COPY 1"), ready(Status::Idle)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+    assert_eq!(
+        pair.client(&[empty(b'd'), empty(b'c')].concat()),
+        "",
+        "late data goes nowhere"
+    );
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+}
+
+#[test]
+fn copy_data_sent_ahead() {
+    let mut pair = Pair::new();
+    pair.client(
+        &[
+            simple("copy t from stdin"),
+            empty(b'd'),
+            empty(b'c'),
+            simple("next"),
+        ]
+        .concat(),
+    );
+    pair.server(&[copy_in_response(), tagged("COPY 1"), ready(Status::Idle)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Busy);
+    pair.server(&[tagged("SELECT 1"), ready(Status::Idle)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+}
+
+#[test]
+fn a_copy_that_fails_midway() {
+    let mut pair = Pair::new();
+    pair.client(&simple("copy t from stdin"));
+    pair.server(&copy_in_response());
+    assert_eq!(pair.client(&empty(b'd')), "d");
+    pair.server(&[error("22P04"), ready(Status::Idle)].concat());
+    assert_eq!(pair.client(&[empty(b'd'), empty(b'c')].concat()), "");
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+}
+
+#[test]
+fn statements_follow_their_client_to_another_backend() {
+    let dictionary = Arc::<Dictionary>::default();
+    let mut pair = Pair::with(Arc::clone(&dictionary), 1);
+    assert_eq!(
+        pair.client(&[prepare("s", "select 1"), empty(b'S')].concat()),
+        "PS"
+    );
+    assert!(
+        pair.to_server
+            .windows(12)
+            .any(|bytes| bytes == b"entrapool_1\0")
+    );
+    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
+    // Another backend, the same client.
+    pair.tracker = Tracker::new(dictionary);
+    let batch = [bind("s"), execute(), empty(b'S')].concat();
+    assert_eq!(pair.client(&batch), "PBES");
+    let answer = [
+        empty(b'1'),
+        empty(b'2'),
+        tagged("SELECT 1"),
+        ready(Status::Idle),
+    ]
+    .concat();
+    assert_eq!(pair.server(&answer), "2CZ");
+    // It is there now; a second client's Parse of the same text is answered by us.
+    assert_eq!(pair.client(&batch), "BES");
+    assert_eq!(pair.server(&answer[5..]), "2CZ");
+    pair.names = Statements::new(2);
+    let batch = [
+        prepare("other", "select 1"),
+        about(b'D', b'S', "other"),
+        empty(b'S'),
+    ]
+    .concat();
+    assert_eq!(pair.client(&batch), "DS");
+    assert_eq!(
+        pair.server(&[empty(b't'), empty(b'n'), ready(Status::Idle)].concat()),
+        "1tnZ"
+    );
+}
+
+#[test]
+fn close_is_answered_in_its_turn() {
+    let mut pair = Pair::new();
+    pair.client(&[prepare("s", "select 1"), empty(b'S')].concat());
+    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
+    let batch = [
+        bind("s"),
+        about(b'C', b'S', "s"),
+        about(b'C', b'P', ""),
+        empty(b'S'),
+    ]
+    .concat();
+    assert_eq!(pair.client(&batch), "BCS");
+    assert_eq!(
+        pair.server(&[empty(b'2'), empty(b'3'), ready(Status::Idle)].concat()),
+        "233Z"
+    );
+    assert!(pair.names.is_empty());
+}
+
+#[test]
+fn a_skipped_parse_never_happened() {
+    let mut pair = Pair::new();
+    let batch = [
+        prepare("bad", "x"),
+        prepare("good", "select 1"),
+        empty(b'S'),
+    ]
+    .concat();
+    pair.client(&batch);
+    assert_eq!(pair.names.len(), 2);
+    assert_eq!(
+        pair.server(&[error("42601"), ready(Status::Idle)].concat()),
+        "EZ"
+    );
+    assert!(pair.names.is_empty());
+    assert_eq!(pair.tracker.prepared(), 0);
+    // A Close that was skipped has closed nothing.
+    pair.client(&[prepare("s", "select 1"), empty(b'S')].concat());
+    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
+    pair.client(&[bind("missing"), about(b'C', b'S', "s"), empty(b'S')].concat());
+    assert_eq!(
+        pair.server(&[error("26000"), ready(Status::Idle)].concat()),
+        "EZ"
+    );
+    assert!(pair.names.get(b"s").is_some());
+}
+
+#[test]
+fn an_injected_parse_that_fails_answers_the_bind() {
+    let mut pair = Pair::new();
+    pair.client(&[prepare("s", "select * from gone"), empty(b'S')].concat());
+    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
+    pair.tracker = Tracker::new(Arc::default());
+    pair.client(&[bind("s"), execute(), empty(b'S')].concat());
+    assert_eq!(
+        pair.server(&[error("42P01"), ready(Status::Idle)].concat()),
+        "EZ"
+    );
+    assert_eq!(pair.tracker.prepared(), 0);
+    assert!(pair.names.get(b"s").is_some());
+}
+
+#[test]
+fn a_name_in_use_and_one_like_ours() {
+    let mut pair = Pair::new();
+    pair.client(&[prepare("s", "select 1"), empty(b'S')].concat());
+    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
+    for (request, code) in [
+        (prepare("s", "select 2"), "42P05"),
+        (bind("entrapool_1"), "26000"),
+    ] {
+        pair.client(&[request, empty(b'S')].concat());
+        assert_eq!(
+            pair.server(&[error("26000"), ready(Status::Idle)].concat()),
+            "EZ"
+        );
+        let text = String::from_utf8_lossy(&pair.to_client).into_owned();
+        assert!(text.contains(code), "{text}");
+    }
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+}
+
+#[test]
+fn the_unnamed_statement_is_its_clients_own() {
+    let dictionary = Arc::<Dictionary>::default();
+    let mut pair = Pair::with(Arc::clone(&dictionary), 1);
+    let describe = [prepare("", "select 1"), about(b'D', b'S', ""), empty(b'S')].concat();
+    assert_eq!(pair.client(&describe), "PDS");
+    let answer = [empty(b'1'), empty(b't'), empty(b'T'), ready(Status::Idle)].concat();
+    assert_eq!(pair.server(&answer), "1tTZ");
+    // On the same backend nothing has to be done.
+    let run = [bind(""), execute(), empty(b'S')].concat();
+    assert_eq!(pair.client(&run), "BES");
+    pair.server(&[empty(b'2'), tagged("SELECT 1"), ready(Status::Idle)].concat());
+    // Somebody else used the backend meanwhile: it is parsed again.
+    let mine = std::mem::replace(&mut pair.names, Statements::new(2));
+    pair.client(&[prepare("", "select 2"), bind(""), execute(), empty(b'S')].concat());
+    let answer = [
+        empty(b'1'),
+        empty(b'2'),
+        tagged("SELECT 1"),
+        ready(Status::Idle),
+    ]
+    .concat();
+    assert_eq!(pair.server(&answer), "12CZ");
+    let other = std::mem::replace(&mut pair.names, mine);
+    assert_eq!(pair.client(&run), "PBES");
+    assert!(pair.to_server.windows(8).any(|bytes| bytes == b"select 1"));
+    assert_eq!(pair.server(&answer), "2CZ");
+    // The other one's was used up: the server has to say that it is gone.
+    pair.names = other;
+    assert_eq!(pair.client(&run), "CBES");
+    assert_eq!(
+        pair.server(&[empty(b'3'), error("26000"), ready(Status::Idle)].concat()),
+        "EZ"
+    );
+}
+
+#[test]
+fn a_query_of_ours_is_not_the_clients() {
+    let mut pair = Pair::new();
+    pair.tracker.inject_query();
+    pair.client(&simple("select 1"));
+    let parameter = build(|out| message::parameter_status(out, b"TimeZone", b"UTC"));
+    let ours = [
+        empty(b'T'),
+        empty(b'D'),
+        parameter,
+        tagged("SELECT 1"),
+        ready(Status::Idle),
+    ];
+    assert_eq!(pair.server(&ours.concat()), "");
+    assert_eq!(
+        pair.events,
+        [
+            "Parameter { name: [84, 105, 109, 101, 90, 111, 110, 101], value: [85, 84, 67] }",
+            "Ready(Busy)"
+        ]
+    );
+    assert_eq!(
+        pair.server(&[tagged("SELECT 1"), ready(Status::Idle)].concat()),
+        "CZ"
+    );
+}
+
+#[test]
+fn a_dying_server_is_noticed() {
+    let mut pair = Pair::new();
+    let fatal = build(|out| message::Report::fatal("57P01", "shutdown").encode(out));
+    assert_eq!(pair.server(&fatal), "E");
+    assert!(pair.tracker.is_dying());
+}
+
+#[test]
+fn replies_out_of_turn_are_violations() {
+    for bytes in [
+        empty(b'1'),
+        empty(b'2'),
+        empty(b'3'),
+        tagged("SELECT 1"),
+        ready(Status::Idle),
+    ] {
+        let mut tracker = Tracker::new(Arc::default());
+        assert!(tracker.back(&bytes, None).is_err(), "{bytes:?}");
+    }
+    for bytes in [empty(b'p'), empty(b'R'), vec![b'Q', 0, 0, 0, 1]] {
+        let mut tracker = Tracker::new(Arc::default());
+        assert!(
+            tracker.front(&bytes, None, &mut Vec::new()).is_err(),
+            "{bytes:?}"
+        );
+    }
+}
+
+#[test]
+fn absurd_lengths_take_no_memory() {
+    let huge = [b'P', 0x3f, 0xff, 0xff, 0xff, b's'];
+    let mut pair = Pair::new();
+    let result = pair
+        .tracker
+        .front(&huge, Some(&mut pair.names), &mut pair.to_server);
+    assert!(matches!(
+        result,
+        Err(crate::postgres::Violation::TooLarge { .. })
+    ));
+    let rows = [b'D', 0x3f, 0xff, 0xff, 0xff, 0, 0];
+    let step = pair.tracker.back(&rows, None).unwrap();
+    assert_eq!((step.take, step.to_client), (rows.len(), true));
+}
+
+#[test]
+fn a_backend_left_behind_is_wound_up() {
+    let mut pair = Pair::new();
+    pair.client(&[bind("x"), execute()].concat());
+    pair.server(&[empty(b'2'), copy_in_response()].concat());
+    let mut out = Vec::new();
+    pair.tracker.wind_up(&mut out);
+    assert_eq!(tags(&out), "fS");
+    pair.server(&[error("57014"), ready(Status::Failed)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Failed);
+}
+
+/// A conversation that touches every branch, as (who, bytes).
+fn conversation() -> (Vec<u8>, Vec<u8>) {
+    let client = [
+        simple("begin"),
+        prepare("s", "select 1"),
+        about(b'D', b'S', "s"),
+        empty(b'S'),
+        bind("s"),
+        execute(),
+        about(b'C', b'S', "s"),
+        empty(b'S'),
+        prepare("", "select 2"),
+        bind(""),
+        execute(),
+        empty(b'H'),
+        empty(b'S'),
+    ];
+    let server = [
+        tagged("BEGIN"),
+        ready(Status::Transaction),
+        empty(b'1'),
+        empty(b't'),
+        empty(b'T'),
+        ready(Status::Transaction),
+        empty(b'2'),
+        empty(b'D'),
+        build(|out| message::parameter_status(out, b"a", b"b")),
+        tagged("SELECT 1"),
+        ready(Status::Transaction),
+        empty(b'1'),
+        error("42601"),
+        ready(Status::Failed),
+    ];
+    (client.concat(), server.concat())
+}
+
+proptest! {
+    #[test]
+    fn cuts_change_nothing(cuts in proptest::collection::vec(1_usize..40, 1..60)) {
+        let (client, server) = conversation();
+        let mut whole = Pair::new();
+        whole.client(&client);
+        whole.server(&server);
+        let mut cut = Pair::new();
+        let mut sent = Vec::new();
+        let (mut buffer, mut at) = (Vec::new(), 0);
+        for size in cuts.iter().cycle() {
+            let end = (at + size).min(client.len());
+            buffer.extend_from_slice(&client[at..end]);
+            let taken = cut.tracker.front(&buffer, Some(&mut cut.names), &mut sent).unwrap();
+            buffer.drain(..taken.bytes);
+            at = end;
+            if at == client.len() { break; }
+        }
+        prop_assert_eq!(buffer.len(), 0);
+        prop_assert_eq!(&sent, &whole.to_server);
+        let (mut buffer, mut at) = (Vec::new(), 0);
+        for size in cuts.iter().cycle() {
+            let end = (at + size).min(server.len());
+            buffer.extend_from_slice(&server[at..end]);
+            let left = cut.server_bytes(&buffer);
+            buffer.drain(..buffer.len() - left);
+            at = end;
+            if at == server.len() { break; }
+        }
+        prop_assert_eq!(buffer.len(), 0);
+        prop_assert_eq!(&cut.to_client, &whole.to_client);
+        prop_assert_eq!(&cut.events, &whole.events);
+        prop_assert_eq!(cut.tracker.boundary(), whole.tracker.boundary());
+    }
+
+    #[test]
+    fn garbage_never_panics(input in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let mut pair = Pair::new();
+        let _ = pair.tracker.front(&input, Some(&mut pair.names), &mut pair.to_server);
+        let mut rest = &input[..];
+        while let Ok(step) = pair.tracker.back(rest, Some(&mut pair.names)) {
+            rest = &rest[step.take..];
+            if step.event == Event::NeedMore { break; }
+        }
+    }
+}
