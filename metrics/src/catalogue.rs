@@ -87,9 +87,12 @@ pub(crate) static PROCESS: [&Family; 7] = [
 
 const PROTOCOL: LabelDoc = LabelDoc::closed::<Protocol>();
 const ROUTE: LabelDoc = LabelDoc::open("route", "the route's name in the configuration");
-const IDENTITY: LabelDoc = LabelDoc::open("identity", "the identity's name in the configuration");
+const IDENTITY: LabelDoc = LabelDoc::open("identity", "the identity, by its kind and selector");
 const SOURCE: LabelDoc = LabelDoc::open("source", "the kind of token source, as in `identity`");
-const AUDIENCE: LabelDoc = LabelDoc::open("audience", "the kind of server that the token is for");
+const AUDIENCE: LabelDoc = LabelDoc::open(
+    "audience",
+    "the resource that the token is for; `none` for a password",
+);
 
 /// A local answer takes tens of microseconds, a report takes minutes; 18 bounds between.
 const QUERY_BOUNDS: &[f64] = &[
@@ -311,7 +314,7 @@ pub(crate) static TOKEN_HTTP_RESPONSES: Family = Family {
     name: "entrapool_token_http_responses_total",
     kind: Kind::Counter,
     labels: &[IDENTITY, SOURCE, AUDIENCE, LabelDoc::closed::<HttpStatus>()],
-    help: "HTTP answers of the token source, by status; no answer at all is not counted here.",
+    help: "HTTP requests to the token source, by the status of the answer; `none` had no answer.",
     look_for: "`429` is throttling: too many processes on the VM ask for tokens. `400` and `404` \
                usually mean that the identity is not assigned to this machine.",
 };

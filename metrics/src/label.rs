@@ -197,12 +197,16 @@ label! {
         Unavailable = "503", "The source is not ready.";
         GatewayTimeout = "504", "The source did not answer in time.";
         Other = "other", "Any other status.";
+        None = "none", "No answer: not reachable, reset, or out of time.";
     }
 }
 
-impl From<u16> for HttpStatus {
-    fn from(status: u16) -> Self {
-        match status {
+impl From<Option<u16>> for HttpStatus {
+    fn from(status: Option<u16>) -> Self {
+        let Some(code) = status else {
+            return Self::None;
+        };
+        match code {
             200 => Self::Ok,
             400 => Self::BadRequest,
             401 => Self::Unauthorized,

@@ -76,7 +76,7 @@ impl Metrics {
     }
 
     /// The series of one refresh task. `source` is the kind of source (`imds`), `audience` the
-    /// kind of server the token is for; neither is ever a secret.
+    /// resource that the token is for; none of them is ever a secret.
     pub fn token(
         &self,
         identity: &str,

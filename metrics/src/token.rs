@@ -82,8 +82,8 @@ impl TokenMetrics {
         }
     }
 
-    /// The source answered an HTTP request with `status`.
-    pub fn http_response(&self, status: u16) {
+    /// An HTTP request to the source ended: with a status, or with no answer at all.
+    pub fn http_response(&self, status: Option<u16>) {
         self.http_responses.inc(HttpStatus::from(status));
     }
 
