@@ -1,3 +1,5 @@
 //! (skeleton)
 
 pub mod admin;
+pub mod config;
+pub mod identity;

@@ -1,0 +1,3 @@
+//! Tests of the whole: the refresh task on scripted sources, and real sources on stand-ins.
+
+pub(super) mod script;
