@@ -1,0 +1,154 @@
+//! The command line: what can be typed, and `--help`.
+//!
+//! `main` parses [`Cli`] and hands [`CliOptions`] to [`super::load`]. Values stay text in here,
+//! so that a bad one is reported together with those of the other sources.
+
+use clap::{Args, Parser, Subcommand};
+
+use super::error::Place;
+use super::key::{Described, Scope};
+use super::keys;
+use super::reference::{long_help, short_help};
+use super::route_url::RouteUrl;
+use super::settings::{Raw, Settings};
+
+/// Connection-pooling sidecar for databases with Microsoft Entra identities.
+///
+/// Applications connect to localhost without a password. entrapool logs in to the server with
+/// tokens of the machine's identity, keeps them fresh, and shares a few connections among many
+/// clients.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "entrapool",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = short_help(),
+    after_long_help = long_help(),
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: CliOptions,
+}
+
+impl Cli {
+    /// What is to be done; `run` if nothing is said.
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Run(self.options))
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Serve the routes until SIGTERM (the default)
+    #[command(after_help = short_help(), after_long_help = long_help())]
+    Run(CliOptions),
+    /// Print the effective configuration as TOML, or every error, and exit
+    #[command(after_help = short_help(), after_long_help = long_help())]
+    Check(CliOptions),
+}
+
+/// What `run` and `check` take.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CliOptions {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", help = keys::CONFIG.sentence())]
+    pub config: Option<String>,
+    /// The address of metrics and probes.
+    #[arg(long, value_name = "ADDR", help = keys::HTTP.sentence())]
+    pub http: Option<String>,
+    /// How many worker threads.
+    #[arg(long, value_name = "N", help = keys::WORKERS.sentence())]
+    pub workers: Option<String>,
+    /// How the log looks.
+    #[arg(long, value_name = "text|json", help = keys::LOG_FORMAT.sentence())]
+    pub log_format: Option<String>,
+    /// How much is logged.
+    #[arg(long, value_name = "L", help = keys::LOG_LEVEL.sentence())]
+    pub log_level: Option<String>,
+    /// What to serve: postgres://USER@HOST[:PORT][/DATABASE][?key=value&...], one listener each
+    #[arg(value_name = "ROUTE")]
+    pub routes: Vec<RouteUrl>,
+}
+
+impl CliOptions {
+    /// The flags that were given.
+    pub(super) fn settings(&self) -> Settings {
+        let flags: [(&dyn Described, &Option<String>); 5] = [
+            (&keys::CONFIG, &self.config),
+            (&keys::HTTP, &self.http),
+            (&keys::WORKERS, &self.workers),
+            (&keys::LOG_FORMAT, &self.log_format),
+            (&keys::LOG_LEVEL, &self.log_level),
+        ];
+        let mut settings = Settings::new(Place::Whole);
+        for (key, value) in flags {
+            let (Scope::FlagVariable(flag) | Scope::FlagVariableFile(flag)) = key.scope() else {
+                continue;
+            };
+            if let Some(text) = value {
+                settings.insert(key.name(), Raw::Text(text.clone()), Place::Flag(flag));
+            }
+        }
+        settings
+    }
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Drained, or `check` found nothing wrong.
+    Clean,
+    /// Anything that has no code of its own.
+    Failure,
+    /// Usage or configuration.
+    Configuration,
+    /// No token within `start.timeout`.
+    NoToken,
+    /// A listener could not be bound.
+    Bind,
+}
+
+impl Exit {
+    /// All of them, by code.
+    pub const ALL: [Self; 5] = [
+        Self::Clean,
+        Self::Failure,
+        Self::Configuration,
+        Self::NoToken,
+        Self::Bind,
+    ];
+
+    /// The process's exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Clean => 0,
+            Self::Failure => 1,
+            Self::Configuration => 2,
+            Self::NoToken => 3,
+            Self::Bind => 4,
+        }
+    }
+
+    /// What it tells, for `--help` and the reference.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Clean => "clean end, also after SIGTERM; check: the configuration is good",
+            Self::Failure => "anything else",
+            Self::Configuration => "usage or configuration error",
+            Self::NoToken => "no token at start (start.timeout passed, start.on_failure=exit)",
+            Self::Bind => "a listener could not be bound",
+        }
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

@@ -1,0 +1,437 @@
+//! The one table of keys: name, shape, default, where it may be written, and what it means.
+//!
+//! Parsing, the detection of unknown keys, `--help`, `entrapool check` and
+//! `docs/configuration.md` all follow from it. No value is read in here.
+
+use std::time::Duration;
+
+use super::endpoint::{DialTarget, HostName, ImdsEndpoint, Listener};
+use super::identity::IdentityKind;
+use super::key::{Absent, Described, Key, Scope};
+use super::model::{Cloud, Engine, LogFormat, OnStartFailure, PoolMode, TlsMode};
+use super::shape::{Address, Choice, Count, FilePath, Flag, LogFilter, Span, Text, TextList};
+
+/// The keys of the program, in the order of telling.
+pub(super) static PROGRAM: &[&dyn Described] = &[
+    &CONFIG,
+    &HTTP,
+    &WORKERS,
+    &LOG_FORMAT,
+    &LOG_LEVEL,
+    &DRAIN_ACCEPT_FOR,
+    &DRAIN_MAX_WAIT,
+    &START_TIMEOUT,
+    &START_ON_FAILURE,
+];
+
+/// The keys of a route, in the order of telling.
+pub(super) static ROUTE: &[&dyn Described] = &[
+    &URL,
+    &ENGINE,
+    &HOST,
+    &PORT,
+    &USER,
+    &DATABASE,
+    &NAME,
+    &LISTEN,
+    &ALLOW_REMOTE,
+    &DATABASES,
+    &IDENTITY,
+    &CLIENT_ID,
+    &OBJECT_ID,
+    &RESOURCE_ID,
+    &CLOUD,
+    &IMDS_ENDPOINT,
+    &PASSWORD_FILE,
+    &TLS,
+    &CA_FILE,
+    &SERVER_NAME,
+    &CONNECT_TO,
+    &CONNECT_TIMEOUT,
+    &POOL_MODE,
+    &POOL_SIZE,
+    &MIN_IDLE,
+    &MAX_CLIENTS,
+    &WAIT_TIMEOUT,
+    &IDLE_TIMEOUT,
+    &MAX_LIFETIME,
+];
+
+pub(super) static CONFIG: Key<FilePath> = Key {
+    name: "config",
+    shape: FilePath,
+    absent: Absent::Means("no file is read"),
+    scope: Scope::FlagVariable("--config"),
+    help: "The TOML file with the rest of the configuration.",
+};
+
+pub(super) static HTTP: Key<Address> = Key {
+    name: "http",
+    shape: Address,
+    absent: Absent::Default("127.0.0.1:9464"),
+    scope: Scope::FlagVariableFile("--http"),
+    help: "Where /metrics, /startup, /liveness and /readiness are served. It only reads, so any \
+           address is allowed; in a pod use 0.0.0.0:9464, since probes come to the pod's address.",
+};
+
+pub(super) static WORKERS: Key<Count> = Key {
+    name: "workers",
+    shape: Count { min: 1, max: 256 },
+    absent: Absent::Default("1"),
+    scope: Scope::FlagVariableFile("--workers"),
+    help: "Worker threads. All limits hold for the process, whatever this is.",
+};
+
+pub(super) static LOG_FORMAT: Key<Choice<LogFormat>> = Key {
+    name: "log.format",
+    shape: Choice {
+        all: &[LogFormat::Text, LogFormat::Json],
+        word: LogFormat::as_str,
+    },
+    absent: Absent::Default("text"),
+    scope: Scope::FlagVariableFile("--log-format"),
+    help: "One line of text for people, or one JSON object for collectors, per event.",
+};
+
+pub(super) static LOG_LEVEL: Key<LogFilter> = Key {
+    name: "log.level",
+    shape: LogFilter,
+    absent: Absent::Default("info"),
+    scope: Scope::FlagVariableFile("--log-level"),
+    help: "How much is logged.",
+};
+
+pub(super) static DRAIN_ACCEPT_FOR: Key<Span> = Key {
+    name: "drain.accept_for",
+    shape: Span {
+        min: Duration::ZERO,
+        max: Duration::from_hours(1),
+    },
+    absent: Absent::Default("0s"),
+    scope: Scope::VariableFile,
+    help: "How long new clients are still accepted after SIGTERM.",
+};
+
+pub(super) static DRAIN_MAX_WAIT: Key<Span> = Key {
+    name: "drain.max_wait",
+    shape: Span {
+        min: Duration::ZERO,
+        max: Duration::from_hours(24),
+    },
+    absent: Absent::Default("20s"),
+    scope: Scope::VariableFile,
+    help: "How long transactions in flight may go on after drain.accept_for. The sum of both \
+           should stay under the grace period (Kubernetes: 30s).",
+};
+
+pub(super) static START_TIMEOUT: Key<Span> = Key {
+    name: "start.timeout",
+    shape: Span {
+        min: Duration::from_secs(1),
+        max: Duration::from_hours(1),
+    },
+    absent: Absent::Default("30s"),
+    scope: Scope::VariableFile,
+    help: "How long to wait for the first token before listeners are bound.",
+};
+
+pub(super) static START_ON_FAILURE: Key<Choice<OnStartFailure>> = Key {
+    name: "start.on_failure",
+    shape: Choice {
+        all: &[OnStartFailure::Exit, OnStartFailure::Serve],
+        word: OnStartFailure::as_str,
+    },
+    absent: Absent::Default("exit"),
+    scope: Scope::VariableFile,
+    help: "What happens when start.timeout has passed without a token: exit with code 3, or \
+           serve, report not ready, and tell clients the reason.",
+};
+
+pub(super) static URL: Key<Text> = Key {
+    name: "url",
+    shape: Text { max: 8192 },
+    absent: Absent::Means("the fields say it"),
+    scope: Scope::Table,
+    help: "The route as a ROUTE URL, instead of or besides the fields.",
+};
+
+pub(super) static ENGINE: Key<Choice<Engine>> = Key {
+    name: "engine",
+    shape: Choice {
+        all: &[Engine::Postgres],
+        word: Engine::as_str,
+    },
+    absent: Absent::Default("postgres"),
+    scope: Scope::Table,
+    help: "The protocol that is spoken on both sides; the URL's scheme.",
+};
+
+pub(super) static HOST: Key<HostName> = Key {
+    name: "host",
+    shape: HostName,
+    absent: Absent::Required(
+        "name the server, such as host = \"myserver.postgres.database.azure.com\", or give a url",
+    ),
+    scope: Scope::Table,
+    help: "The server; its certificate must carry this name unless server_name is given.",
+};
+
+pub(super) static PORT: Key<Count> = Key {
+    name: "port",
+    shape: Count { min: 1, max: 65535 },
+    absent: Absent::Default("5432"),
+    scope: Scope::Table,
+    help: "The server's port.",
+};
+
+pub(super) static USER: Key<Text> = Key {
+    name: "user",
+    shape: Text { max: 255 },
+    absent: Absent::Required(USER_ADVICE),
+    scope: Scope::Table,
+    help: "The role that logs in upstream: the identity's display name, exact case (for a VM's \
+           own identity, the VM's name). What name clients use does not matter.",
+};
+
+/// Said wherever the user is missing.
+pub(super) const USER_ADVICE: &str = "it is the role in the database, which for Entra is the \
+     identity's display name in exact case (for a VM's own identity, the VM's name), as in \
+     postgres://my-vm@myserver.postgres.database.azure.com/mydb";
+
+pub(super) static DATABASE: Key<Text> = Key {
+    name: "database",
+    shape: Text { max: 255 },
+    absent: Absent::Means("clients must name one"),
+    scope: Scope::Table,
+    help: "The database of clients that name none.",
+};
+
+pub(super) static NAME: Key<Text> = Key {
+    name: "name",
+    shape: Text { max: 128 },
+    absent: Absent::Means("engine and port, such as postgres-5432, or the socket's path"),
+    scope: Scope::UrlTable,
+    help: "The value of the route label in metrics and logs; distinct.",
+};
+
+pub(super) static LISTEN: Key<Listener> = Key {
+    name: "listen",
+    shape: Listener,
+    absent: Absent::Default("127.0.0.1:5432"),
+    scope: Scope::UrlTable,
+    help: "Where clients connect; distinct. A directory gets the socket .s.PGSQL.5432, mode 0660. \
+           Port 0 takes a free one.",
+};
+
+pub(super) static ALLOW_REMOTE: Key<Flag> = Key {
+    name: "allow_remote",
+    shape: Flag,
+    absent: Absent::Default("false"),
+    scope: Scope::UrlTable,
+    help: "Agree to a listener that is not loopback. It will also need client TLS and a client \
+           credential, which are not available yet, so such a listener is still refused.",
+};
+
+pub(super) static DATABASES: Key<TextList> = Key {
+    name: "databases",
+    shape: TextList { max: 255 },
+    absent: Absent::Means("any"),
+    scope: Scope::UrlTable,
+    help: "The databases that clients may name. In a URL cut at commas; %2C is a comma in a name.",
+};
+
+pub(super) static IDENTITY: Key<Choice<IdentityKind>> = Key {
+    name: "identity",
+    shape: Choice {
+        all: IdentityKind::ALL,
+        word: IdentityKind::as_str,
+    },
+    absent: Absent::Default("auto"),
+    scope: Scope::UrlTable,
+    help: "Where the token comes from. auto takes workload identity if \
+           AZURE_FEDERATED_TOKEN_FILE is set, else App Service if IDENTITY_ENDPOINT and \
+           IDENTITY_HEADER are, else the VM's metadata service (imds). secret reads \
+           AZURE_CLIENT_SECRET; az-cli is for developers; password-file is for servers without \
+           Entra.",
+};
+
+pub(super) static CLIENT_ID: Key<Text> = Key {
+    name: "client_id",
+    shape: Text { max: 255 },
+    absent: Absent::Means("AZURE_CLIENT_ID if set, else the only identity"),
+    scope: Scope::UrlTable,
+    help: "Which identity, by client (application) id. At most one of client_id, object_id and \
+           resource_id.",
+};
+
+pub(super) static OBJECT_ID: Key<Text> = Key {
+    name: "object_id",
+    shape: Text { max: 255 },
+    absent: Absent::Means("not used"),
+    scope: Scope::UrlTable,
+    help: "Which identity, by object (principal) id; imds and app-service only.",
+};
+
+pub(super) static RESOURCE_ID: Key<Text> = Key {
+    name: "resource_id",
+    shape: Text { max: 1024 },
+    absent: Absent::Means("not used"),
+    scope: Scope::UrlTable,
+    help: "Which identity, by ARM resource id (/subscriptions/...); imds only.",
+};
+
+pub(super) static CLOUD: Key<Choice<Cloud>> = Key {
+    name: "cloud",
+    shape: Choice {
+        all: &[Cloud::Public, Cloud::UsGov, Cloud::China],
+        word: Cloud::as_str,
+    },
+    absent: Absent::Default("public"),
+    scope: Scope::UrlTable,
+    help: "Which Azure; decides the token's audience and the authority.",
+};
+
+pub(super) static IMDS_ENDPOINT: Key<ImdsEndpoint> = Key {
+    name: "imds_endpoint",
+    shape: ImdsEndpoint,
+    absent: Absent::Means("http://169.254.169.254"),
+    scope: Scope::UrlTable,
+    help: "Another metadata service, for tests and emulators; makes auto choose imds.",
+};
+
+pub(super) static PASSWORD_FILE: Key<FilePath> = Key {
+    name: "password_file",
+    shape: FilePath,
+    absent: Absent::Means("not used"),
+    scope: Scope::UrlTable,
+    help: "The file with the password, read again when it changes; needed by and only for \
+           identity=password-file.",
+};
+
+pub(super) static TLS: Key<Choice<TlsMode>> = Key {
+    name: "tls",
+    shape: Choice {
+        all: &[TlsMode::Negotiate, TlsMode::Direct, TlsMode::Off],
+        word: TlsMode::as_str,
+    },
+    absent: Absent::Default("negotiate"),
+    scope: Scope::UrlTable,
+    help: "How TLS begins: asked for in the protocol's own way, or from the first byte \
+           (PostgreSQL 17 and later). The certificate and its name are always verified. off only \
+           for a loopback server with identity=password-file.",
+};
+
+pub(super) static CA_FILE: Key<FilePath> = Key {
+    name: "ca_file",
+    shape: FilePath,
+    absent: Absent::Means("the built-in roots only"),
+    scope: Scope::UrlTable,
+    help: "PEM file of roots that are trusted besides the built-in ones.",
+};
+
+pub(super) static SERVER_NAME: Key<HostName> = Key {
+    name: "server_name",
+    shape: HostName,
+    absent: Absent::Means("the host"),
+    scope: Scope::UrlTable,
+    help: "The name that is verified in the certificate, instead of the host.",
+};
+
+pub(super) static CONNECT_TO: Key<DialTarget> = Key {
+    name: "connect_to",
+    shape: DialTarget,
+    absent: Absent::Means("the host and port"),
+    scope: Scope::UrlTable,
+    help: "What is dialled, instead of host and port (private endpoints); the port is the \
+           route's if left out.",
+};
+
+pub(super) static CONNECT_TIMEOUT: Key<Span> = Key {
+    name: "connect_timeout",
+    shape: Span {
+        min: Duration::from_secs(1),
+        max: Duration::from_mins(5),
+    },
+    absent: Absent::Default("15s"),
+    scope: Scope::UrlTable,
+    help: "Limit of name look-up, TCP, TLS and login together.",
+};
+
+pub(super) static POOL_MODE: Key<Choice<PoolMode>> = Key {
+    name: "pool_mode",
+    shape: Choice {
+        all: &[PoolMode::Session, PoolMode::Transaction],
+        word: PoolMode::as_str,
+    },
+    absent: Absent::Default("session"),
+    scope: Scope::UrlTable,
+    help: "When a backend may change hands: when its client has gone, or after each transaction.",
+};
+
+pub(super) static POOL_SIZE: Key<Count> = Key {
+    name: "pool_size",
+    shape: Count {
+        min: 1,
+        max: 10_000,
+    },
+    absent: Absent::Default("10"),
+    scope: Scope::UrlTable,
+    help: "Most backends, over all databases of the route. Sidecars times pool_size is the \
+           server's load.",
+};
+
+pub(super) static MIN_IDLE: Key<Count> = Key {
+    name: "min_idle",
+    shape: Count {
+        min: 0,
+        max: 10_000,
+    },
+    absent: Absent::Default("0"),
+    scope: Scope::UrlTable,
+    help: "Backends that are kept open though nobody needs them; at most pool_size.",
+};
+
+pub(super) static MAX_CLIENTS: Key<Count> = Key {
+    name: "max_clients",
+    shape: Count {
+        min: 1,
+        max: 1_000_000,
+    },
+    absent: Absent::Default("10000"),
+    scope: Scope::UrlTable,
+    help: "Most clients at a time.",
+};
+
+pub(super) static WAIT_TIMEOUT: Key<Span> = Key {
+    name: "wait_timeout",
+    shape: Span {
+        min: Duration::from_millis(100),
+        max: Duration::from_hours(1),
+    },
+    absent: Absent::Default("30s"),
+    scope: Scope::UrlTable,
+    help: "How long a client waits for a backend.",
+};
+
+pub(super) static IDLE_TIMEOUT: Key<Span> = Key {
+    name: "idle_timeout",
+    shape: Span {
+        min: Duration::from_secs(1),
+        max: Duration::from_hours(24),
+    },
+    absent: Absent::Default("10min"),
+    scope: Scope::UrlTable,
+    help: "How long an unused backend is kept.",
+};
+
+pub(super) static MAX_LIFETIME: Key<Span> = Key {
+    name: "max_lifetime",
+    shape: Span {
+        min: Duration::from_secs(1),
+        max: Duration::from_hours(7 * 24),
+    },
+    absent: Absent::Default("1h"),
+    scope: Scope::UrlTable,
+    help: "How old a backend may get; shortened at random by up to a tenth, so that they do not \
+           all go at once.",
+};
