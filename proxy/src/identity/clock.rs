@@ -61,3 +61,32 @@ impl Due {
         wall.min(self.steady.saturating_duration_since(Instant::now()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_when_either_clock_says_so() {
+        let (noon, at) = (
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
+            Instant::now(),
+        );
+        let clock = Clock::Paused { noon, at };
+        let due = Due::after(clock, Duration::from_secs(100));
+        assert_eq!(due.remaining(clock), Duration::from_secs(100));
+        // The machine slept for a minute: only the time of day went on.
+        let suspended = Clock::Paused {
+            noon: noon + Duration::from_secs(60),
+            at,
+        };
+        assert_eq!(due.remaining(suspended), Duration::from_secs(40));
+        // The time of day was set back by a day: the monotonic clock still ends the wait.
+        let set_back = Clock::Paused {
+            noon: noon - Duration::from_secs(86_400),
+            at,
+        };
+        tokio::time::advance(Duration::from_secs(100)).await;
+        assert!(due.remaining(set_back).is_zero());
+    }
+}
