@@ -54,20 +54,20 @@ pub enum Command {
 /// What `run` and `check` take.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CliOptions {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", help = keys::CONFIG.sentence())]
+    /// The configuration file
+    #[arg(long, value_name = "FILE", long_help = keys::CONFIG.sentence())]
     pub config: Option<String>,
-    /// The address of metrics and probes.
-    #[arg(long, value_name = "ADDR", help = keys::HTTP.sentence())]
+    /// Where metrics and probes are served, e.g. 0.0.0.0:9464
+    #[arg(long, value_name = "ADDR", long_help = keys::HTTP.sentence())]
     pub http: Option<String>,
-    /// How many worker threads.
-    #[arg(long, value_name = "N", help = keys::WORKERS.sentence())]
+    /// How many worker threads
+    #[arg(long, value_name = "N", long_help = keys::WORKERS.sentence())]
     pub workers: Option<String>,
-    /// How the log looks.
-    #[arg(long, value_name = "text|json", help = keys::LOG_FORMAT.sentence())]
+    /// How the log looks
+    #[arg(long, value_name = "text|json", long_help = keys::LOG_FORMAT.sentence())]
     pub log_format: Option<String>,
-    /// How much is logged.
-    #[arg(long, value_name = "L", help = keys::LOG_LEVEL.sentence())]
+    /// A level such as info, or a filter such as info,entrapool=debug
+    #[arg(long, value_name = "LEVEL", long_help = keys::LOG_LEVEL.sentence())]
     pub log_level: Option<String>,
     /// What to serve: postgres://USER@HOST[:PORT][/DATABASE][?key=value&...], one listener each
     #[arg(value_name = "ROUTE")]

@@ -121,7 +121,7 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), Problem> {
         return Ok((text, None));
     }
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) if rest.is_empty() => (host, None),
+        Some((host, "")) => (host, None),
         Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or(rest))),
         None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),

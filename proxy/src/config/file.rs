@@ -76,8 +76,9 @@ pub(super) fn read_text(path: &Path, text: &str, errors: &mut ConfigErrors) -> F
         path: path.to_owned(),
         text,
     };
-    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    let (document, mut syntax_errors) = DeTable::parse_recoverable(text);
     if !syntax_errors.is_empty() {
+        syntax_errors.sort_by_key(|error| error.span().map(|span| span.start));
         for error in syntax_errors {
             let place = error
                 .span()

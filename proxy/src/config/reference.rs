@@ -3,8 +3,6 @@
 //! Everything about keys comes from their table, so that neither can say what is not so. `cli`
 //! takes the help, a test keeps the document up to date.
 
-use std::fmt::Write as _;
-
 use super::cli::Exit;
 use super::key::{Described, Scope};
 use super::keys;
@@ -18,32 +16,27 @@ pub(super) fn short_help() -> String {
 
 /// The end of `--help`.
 pub(super) fn long_help() -> String {
-    let mut help = String::new();
-    let mut paragraph = |text: &str| {
-        help.push_str(text);
-        help.push('\n');
-    };
-    paragraph(ROUTE_HELP);
-    paragraph("Keys of a ROUTE:");
+    let mut help = ROUTE_HELP.to_owned();
+    push(&mut help, "\nKeys of a ROUTE:");
     for key in with_scope(keys::ROUTE, |scope| scope == Scope::UrlTable) {
-        paragraph(&key_help(key.name(), key));
+        push(&mut help, &key_help(key.name(), key));
     }
-    paragraph("Environment variables (a flag wins over a variable, which wins over the file):");
+    push(
+        &mut help,
+        "\nEnvironment variables (a flag wins over a variable, which wins over the file):",
+    );
     for key in keys::PROGRAM {
-        paragraph(&key_help(&key.variable(), *key));
+        push(&mut help, &key_help(&key.variable(), *key));
     }
-    paragraph(&entry(
-        "ENTRAPOOL_ROUTE, ENTRAPOOL_ROUTE_0, _1, ...",
-        ROUTE_VARIABLES,
-    ));
-    paragraph("Azure's own variables are read as well:");
+    push(&mut help, &entry("ENTRAPOOL_ROUTE", ROUTE_VARIABLES));
+    push(&mut help, "\nAzure's own variables are read as well:");
     for (name, meaning) in AZURE_VARIABLES {
-        paragraph(&entry(name, meaning));
+        push(&mut help, &entry(name, meaning));
     }
-    paragraph(EXAMPLES);
-    paragraph("Exit codes:");
+    push(&mut help, EXAMPLES);
+    push(&mut help, "Exit codes:");
     for exit in Exit::ALL {
-        paragraph(&format!("  {}  {}", exit.code(), exit.meaning()));
+        push(&mut help, &format!("  {}  {}", exit.code(), exit.meaning()));
     }
     help
 }
@@ -52,38 +45,37 @@ pub(super) fn long_help() -> String {
 #[must_use]
 pub fn reference_markdown() -> String {
     let mut page = MARKDOWN_INTRO.to_owned();
-    let program = &mut page;
     push(
-        program,
+        &mut page,
         "## The program\n\n| file | variable | flag | accepted | if absent | |",
     );
-    push(program, "|---|---|---|---|---|---|");
+    push(&mut page, "|---|---|---|---|---|---|");
     for key in keys::PROGRAM {
-        push(program, &program_row(*key));
+        push(&mut page, &program_row(*key));
     }
-    push(program, MARKDOWN_ROUTES);
+    push(&mut page, MARKDOWN_ROUTES);
     push(
-        program,
+        &mut page,
         "### What is written in front of the query\n\n| `[[route]]` | accepted | if absent | |",
     );
-    push(program, "|---|---|---|---|");
+    push(&mut page, "|---|---|---|---|");
     for key in with_scope(keys::ROUTE, |scope| scope == Scope::Table) {
-        push(program, &route_row(key));
+        push(&mut page, &route_row(key));
     }
-    push(program, "\n### Keys\n\n| key | accepted | if absent | |");
-    push(program, "|---|---|---|---|");
+    push(&mut page, "\n### Keys\n\n| key | accepted | if absent | |");
+    push(&mut page, "|---|---|---|---|");
     for key in with_scope(keys::ROUTE, |scope| scope == Scope::UrlTable) {
-        push(program, &route_row(key));
+        push(&mut page, &route_row(key));
     }
-    push(program, MARKDOWN_IDENTITY);
-    push(program, "| variable | |\n|---|---|");
+    push(&mut page, MARKDOWN_IDENTITY);
+    push(&mut page, "| variable | |\n|---|---|");
     for (name, meaning) in AZURE_VARIABLES {
-        push(program, &format!("| `{name}` | {} |", cell(meaning)));
+        push(&mut page, &format!("| `{name}` | {} |", cell(meaning)));
     }
-    push(program, "\n## Exit codes\n\n| code | |\n|---|---|");
+    push(&mut page, "\n## Exit codes\n\n| code | |\n|---|---|");
     for exit in Exit::ALL {
         push(
-            program,
+            &mut page,
             &format!("| {} | {} |", exit.code(), cell(exit.meaning())),
         );
     }
@@ -143,7 +135,8 @@ fn cell(text: &str) -> String {
 }
 
 fn key_help(name: &str, key: &dyn Described) -> String {
-    entry(name, &key.sentence())
+    let limits = format!("{}; {}", key.range(), key.absence());
+    format!("{}\n{}", entry(name, key.help()), entry("", &limits))
 }
 
 const WIDTH: usize = 78;
@@ -157,23 +150,23 @@ fn entry(name: &str, explanation: &str) -> String {
         text.push('\n');
         column = 0;
     }
-    // The first word comes after the indent like that of any other line.
-    let mut fresh = true;
+    let mut at_start = true;
     for word in explanation.split_whitespace() {
-        if !fresh && column + 1 + word.len() > WIDTH {
+        if !at_start && column + 1 + word.len() > WIDTH {
             text.push('\n');
-            (column, fresh) = (0, true);
+            (column, at_start) = (0, true);
         }
-        let gap = if fresh { INDENT - column } else { 1 };
-        let _ = write!(text, "{:gap$}{word}", "");
+        let gap = if at_start { INDENT - column } else { 1 };
+        text.extend(std::iter::repeat_n(' ', gap));
+        text.push_str(word);
         column += gap + word.len();
-        fresh = false;
+        at_start = false;
     }
     text
 }
 
-const ROUTE_VARIABLES: &str = "A ROUTE each; they replace the routes of the file, and are \
-     replaced by those of the command line.";
+const ROUTE_VARIABLES: &str = "A ROUTE; more of them in ENTRAPOOL_ROUTE_0, ENTRAPOOL_ROUTE_1 and so \
+     on. They replace the routes of the file, and are replaced by those of the command line.";
 
 const AZURE_VARIABLES: [(&str, &str); 7] = [
     (
@@ -225,7 +218,8 @@ Examples:
       'postgres://app@two.postgres.database.azure.com/db?listen=/run/entrapool'
 
   A private endpoint, dialled by address and verified by name:
-    entrapool 'postgres://app@myserver.postgres.database.azure.com?connect_to=10.0.0.4'
+    entrapool \\
+      'postgres://app@db.postgres.database.azure.com?connect_to=10.0.0.4'
 
   From a file, and what that comes to:
     entrapool --config entrapool.toml

@@ -72,7 +72,7 @@ pub(super) fn read_url(
     if url.password().is_some() {
         errors.add(
             place,
-            "a password in the URL would be visible in the process list; use \
+            "a password in a ROUTE would be seen in process lists and backups; use \
              identity=password-file with password_file=FILE",
         );
     }

@@ -91,10 +91,14 @@ fn help_tells_every_key_variable_and_exit_code() {
             assert!(help.contains(&key.variable()), "{}", key.name());
         }
         for exit in Exit::ALL {
-            assert!(help.contains(exit.meaning()), "{exit:?}");
+            let line = format!("\n  {}  {}", exit.code(), exit.meaning());
+            assert!(help.contains(&line), "{exit:?}");
         }
         assert!(help.contains("ENTRAPOOL_ROUTE_0"), "{help}");
-        assert!(help.contains("1 to 10000; default 10]"), "{help}");
+        assert!(
+            help.contains("\n                    1 to 10000; default 10\n"),
+            "{help}"
+        );
     }
 }
 

@@ -214,7 +214,8 @@ fn the_nearest_name() {
     let known = ["pool_size", "pool_mode", "listen"];
     let table = [
         ("pool_sise", Some("pool_size")),
-        ("size", None),
+        ("size", Some("pool_size")),
+        ("mood", None),
         ("poolsize", Some("pool_size")),
         ("lisetn", Some("listen")),
         ("LISTEN", None),
