@@ -36,7 +36,11 @@ pub use cli::CliOptions;
 pub use environment::{Environment, MapEnvironment, ProcessEnvironment};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
-pub use model::*;
+pub use model::{
+    ClientSecret, Cloud, Config, Drain, Engine, HostPort, IdentitySpec, Listen, Log, LogFormat,
+    OnStartFailure, PoolLimits, PoolMode, Route, Selector, Source, Start, TlsMode, Upstream,
+    Workload,
+};
 pub use reference::reference_markdown;
 pub use render::render;
 pub use route_url::RouteUrl;

@@ -7,7 +7,11 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{PLAIN, try_load};
-use crate::config::*;
+use crate::config::{
+    ClientSecret, Cloud, Config, Drain, Engine, HostPort, IdentitySpec, Listen, Log, LogFormat,
+    MapEnvironment, OnStartFailure, PoolLimits, PoolMode, Route, Selector, Source, Start, TlsMode,
+    Upstream, Workload, keys, render,
+};
 
 /// Everything that any source may want, so that each can be written.
 fn env() -> MapEnvironment {
