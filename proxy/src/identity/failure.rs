@@ -200,8 +200,8 @@ impl fmt::Display for Unavailable {
             )?,
             Lack::TooSoon(wait) => write!(
                 f,
-                "the server refused the token of {subject}, which was refreshed a moment ago; the \
-                 next forced refresh is allowed in {}",
+                "the server refused the token of {subject}; a refresh was tried a moment ago, the next \
+                 forced one is allowed in {}",
                 Span(*wait)
             )?,
             Lack::Stopped => write!(f, "no new token for {subject}: entrapool is stopping")?,

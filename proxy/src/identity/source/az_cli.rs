@@ -130,12 +130,12 @@ mod tests {
     async fn a_command_ends_with_its_question() {
         let folder = tempfile::tempdir().unwrap();
         let mark = folder.path().join("mark");
-        let script = format!("sleep 0.4; touch {}", mark.display());
+        let script = format!("sleep 1; touch {}", mark.display());
         let args = [OsStr::new("-c"), OsStr::new(&script)];
         let limit = std::time::Duration::from_millis(100);
         let outcome = tokio::time::timeout(limit, Shell.run(OsStr::new("/bin/sh"), &args)).await;
         assert!(outcome.is_err(), "still running");
-        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(1400)).await;
         assert!(
             !mark.exists(),
             "the shell went on after its question was dropped"
