@@ -12,7 +12,7 @@ use hyper::{Method, Request, StatusCode};
 
 use crate::error::Error;
 use crate::faults::{Fault, Faults};
-use crate::http::{self, Answer, Http, Respond};
+use crate::http::{self, Answer, Http, Refused, Respond};
 use crate::imds::{garbage, scripted_failure};
 use crate::jwt;
 use crate::managed_identity::{ManagedIdentities, Selector};
@@ -106,7 +106,7 @@ impl Respond for Endpoint {
         };
         let answer = scripted.unwrap_or_else(|| {
             self.token(&request, numbers)
-                .unwrap_or_else(|refused| refused)
+                .unwrap_or_else(Refused::into_answer)
         });
         self.faults.note_answer(answer.status());
         answer
@@ -114,10 +114,10 @@ impl Respond for Endpoint {
 }
 
 impl Endpoint {
-    fn token<B>(&self, request: &Request<B>, numbers: Numbers) -> Result<Answer, Answer> {
-        let bad = |text: &str| http::error(StatusCode::BAD_REQUEST, "bad_request", text);
+    fn token<B>(&self, request: &Request<B>, numbers: Numbers) -> Result<Answer, Refused> {
+        let bad = |text: String| Refused::new(StatusCode::BAD_REQUEST, "bad_request", text);
         if request.uri().path() != PATH {
-            return Err(http::error(
+            return Err(Refused::new(
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "No such path",
@@ -125,7 +125,7 @@ impl Endpoint {
         }
         if request.method() != Method::GET {
             let text = "Only GET is supported";
-            return Err(http::error(
+            return Err(Refused::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 text,
@@ -134,7 +134,7 @@ impl Endpoint {
         // What keeps a server-side request forgery from getting a token.
         let header = request.headers().get("x-identity-header");
         if header.is_none_or(|value| value != self.secret.as_str()) {
-            return Err(http::error(
+            return Err(Refused::new(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
                 "X-IDENTITY-HEADER is missing or wrong",
@@ -142,22 +142,22 @@ impl Endpoint {
         }
         let query = request.uri().query().unwrap_or_default();
         let parameters = http::parameters(query.as_bytes())
-            .map_err(|name| bad(&format!("Parameter {name} is specified more than once")))?;
+            .map_err(|name| bad(format!("Parameter {name} is specified more than once")))?;
         if parameters.get("api-version").is_none_or(|v| v != VERSION) {
-            return Err(bad("api-version must be 2019-08-01"));
+            return Err(bad("api-version must be 2019-08-01".to_owned()));
         }
         let resource = parameters
             .get("resource")
-            .ok_or_else(|| bad("Parameter resource is missing"))?;
+            .ok_or_else(|| bad("Parameter resource is missing".to_owned()))?;
         let get = |name: &str| parameters.get(name).cloned();
         let selector = get("client_id")
-            .map(Selector::ClientId)
-            .or_else(|| get("object_id").map(Selector::ObjectId))
-            .or_else(|| get("mi_res_id").map(Selector::ResourceId));
+            .map(Selector::Client)
+            .or_else(|| get("object_id").map(Selector::Object))
+            .or_else(|| get("mi_res_id").map(Selector::Resource));
         let token = self
             .identities
             .token(selector.as_ref(), resource)
-            .map_err(|refusal| bad(&refusal.to_string()))?;
+            .map_err(|refusal| bad(refusal.to_string()))?;
         Ok(http::json(
             StatusCode::OK,
             &token_body(&token, resource, numbers),

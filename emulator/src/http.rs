@@ -84,10 +84,34 @@ pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: St
     answer
 }
 
-/// An error body as the token endpoints write it.
-pub(crate) fn error(status: StatusCode, code: &str, description: &str) -> Answer {
-    let body = serde_json::json!({ "error": code, "error_description": description });
-    json(status, &body)
+/// A refusal as the managed-identity endpoints write it.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    description: String,
+}
+
+impl Refused {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        description: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            description: description.into(),
+        }
+    }
+
+    pub(crate) fn into_answer(self) -> Answer {
+        let body = serde_json::json!({
+            "error": self.code,
+            "error_description": self.description,
+        });
+        json(self.status, &body)
+    }
 }
 
 /// Asks the client to come back later.

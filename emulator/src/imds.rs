@@ -13,7 +13,7 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 
 use crate::error::Error;
 use crate::faults::{Fault, Faults};
-use crate::http::{self, Answer, Http, Respond};
+use crate::http::{self, Answer, Http, Refused, Respond};
 use crate::managed_identity::{ManagedIdentities, Refusal, Selector};
 use crate::port::Port;
 use crate::rate_limit::RateLimit;
@@ -118,7 +118,7 @@ impl Respond for Endpoint {
             None if !running.is_within() => too_many(),
             None => self
                 .token(&request, numbers)
-                .unwrap_or_else(|refused| refused),
+                .unwrap_or_else(Refused::into_answer),
         };
         self.faults.note_answer(answer.status());
         answer
@@ -126,16 +126,16 @@ impl Respond for Endpoint {
 }
 
 impl Endpoint {
-    fn token<B>(&self, request: &Request<B>, numbers: Numbers) -> Result<Answer, Answer> {
+    fn token<B>(&self, request: &Request<B>, numbers: Numbers) -> Result<Answer, Refused> {
         if request.uri().path() != PATH {
-            return Err(http::error(
+            return Err(Refused::new(
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "The requested resource does not exist",
             ));
         }
         if request.method() != Method::GET {
-            return Err(http::error(
+            return Err(Refused::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "The requested resource does not support this http method",
@@ -145,11 +145,11 @@ impl Endpoint {
         let query = request.uri().query().unwrap_or_default();
         let parameters = http::parameters(query.as_bytes()).map_err(|name| {
             let text = format!("Query parameter {name} is specified more than once");
-            http::error(StatusCode::BAD_REQUEST, "invalid_request", &text)
+            Refused::new(StatusCode::BAD_REQUEST, "invalid_request", text)
         })?;
         check_version(parameters.get("api-version"))?;
         let resource = parameters.get("resource").ok_or_else(|| {
-            http::error(
+            Refused::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_request",
                 "Required query variable 'resource' is missing",
@@ -167,17 +167,17 @@ impl Endpoint {
     }
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), Answer> {
+fn check_headers(headers: &HeaderMap) -> Result<(), Refused> {
     // A request that came through a proxy may stem from outside the machine.
     if headers.contains_key("x-forwarded-for") {
-        return Err(http::error(
+        return Err(Refused::new(
             StatusCode::BAD_REQUEST,
             "invalid_request",
             "Requests with the X-Forwarded-For header are not accepted",
         ));
     }
     if headers.get("metadata").is_none_or(|value| value != "true") {
-        return Err(http::error(
+        return Err(Refused::new(
             StatusCode::BAD_REQUEST,
             "bad_request_102",
             "Required metadata header not specified",
@@ -186,14 +186,14 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Answer> {
     Ok(())
 }
 
-fn check_version(version: Option<&String>) -> Result<(), Answer> {
+fn check_version(version: Option<&String>) -> Result<(), Refused> {
     let text = match version {
         None => "Required query variable 'api-version' is missing".to_owned(),
         // Dates of this form sort as text.
         Some(version) if is_date(version) && version.as_str() >= OLDEST_VERSION => return Ok(()),
         Some(version) => format!("api-version {version} is not supported"),
     };
-    Err(http::error(
+    Err(Refused::new(
         StatusCode::BAD_REQUEST,
         "invalid_request",
         &text,
@@ -208,18 +208,18 @@ fn is_date(text: &str) -> bool {
         })
 }
 
-fn selector(parameters: &BTreeMap<String, String>) -> Result<Option<Selector>, Answer> {
+fn selector(parameters: &BTreeMap<String, String>) -> Result<Option<Selector>, Refused> {
     let get = |name: &str| parameters.get(name).cloned();
     let mut named = [
-        get("client_id").map(Selector::ClientId),
-        get("object_id").map(Selector::ObjectId),
-        get("msi_res_id").map(Selector::ResourceId),
+        get("client_id").map(Selector::Client),
+        get("object_id").map(Selector::Object),
+        get("msi_res_id").map(Selector::Resource),
     ]
     .into_iter()
     .flatten();
     match (named.next(), named.next()) {
         (selector, None) => Ok(selector),
-        _ => Err(http::error(
+        _ => Err(Refused::new(
             StatusCode::BAD_REQUEST,
             "invalid_request",
             "Only one of client_id, object_id and msi_res_id may be specified",
@@ -227,7 +227,7 @@ fn selector(parameters: &BTreeMap<String, String>) -> Result<Option<Selector>, A
     }
 }
 
-fn refuse(refusal: &Refusal) -> Answer {
+fn refuse(refusal: &Refusal) -> Refused {
     let (status, code) = match refusal {
         Refusal::IdentityNotFound | Refusal::Ambiguous => {
             (StatusCode::BAD_REQUEST, "invalid_request")
@@ -235,16 +235,16 @@ fn refuse(refusal: &Refusal) -> Answer {
         Refusal::UnknownResource(_) => (StatusCode::BAD_REQUEST, "invalid_resource"),
         Refusal::Platform(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unknown"),
     };
-    http::error(status, code, &refusal.to_string())
+    Refused::new(status, code, refusal.to_string())
 }
 
 fn too_many() -> Answer {
-    let answer = http::error(
+    let refused = Refused::new(
         StatusCode::TOO_MANY_REQUESTS,
         "too_many_requests",
         "The request rate for this category is over its limit",
     );
-    http::retry_after(answer, 1)
+    http::retry_after(refused.into_answer(), 1)
 }
 
 /// The answer for a scripted status, with the body that goes with it.
@@ -258,7 +258,7 @@ pub(crate) fn scripted_failure(status: u16) -> Answer {
         StatusCode::TOO_MANY_REQUESTS => return too_many(),
         _ => ("unknown", "Failed to retrieve token from the tenant"),
     };
-    http::error(status, code, text)
+    Refused::new(status, code, text).into_answer()
 }
 
 /// A success that is none.

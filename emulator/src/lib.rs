@@ -30,6 +30,7 @@ pub mod managed_identity;
 pub mod pki;
 mod port;
 pub mod postgres;
+pub mod probe;
 mod rate_limit;
 mod token_body;
 pub mod verifier;

@@ -22,12 +22,12 @@ pub enum Assignment {
     User,
 }
 
-/// Which identity a request means.
+/// Which identity a request means, by client, object or resource id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Selector {
-    ClientId(String),
-    ObjectId(String),
-    ResourceId(String),
+    Client(String),
+    Object(String),
+    Resource(String),
 }
 
 /// Why no token is given out.
@@ -152,9 +152,9 @@ impl ManagedIdentities {
 impl Selector {
     fn means(&self, principal: &Principal) -> bool {
         match self {
-            Self::ClientId(id) => principal.client_id.eq_ignore_ascii_case(id),
-            Self::ObjectId(id) => principal.object_id.eq_ignore_ascii_case(id),
-            Self::ResourceId(id) => principal.resource_id.eq_ignore_ascii_case(id),
+            Self::Client(id) => principal.client_id.eq_ignore_ascii_case(id),
+            Self::Object(id) => principal.object_id.eq_ignore_ascii_case(id),
+            Self::Resource(id) => principal.resource_id.eq_ignore_ascii_case(id),
         }
     }
 }

@@ -129,7 +129,7 @@ fn token(rest: &str, first: char) -> Result<(Kind, usize), SqlError> {
             Kind::Word,
             run(|c| c.is_alphanumeric() || c == '_' || c == '$'),
         ),
-        c => (Kind::Symbol, operator(rest).unwrap_or(c.len_utf8())),
+        c => (Kind::Symbol, operator(rest).unwrap_or_else(|| c.len_utf8())),
     })
 }
 

@@ -8,8 +8,20 @@ use std::collections::HashMap;
 use super::lexer::{Kind, Token};
 use super::types::PgType;
 
-/// Columns of the tables in a statement, by name in lower case.
-pub(super) type Columns = HashMap<String, PgType>;
+/// Columns of the tables that a statement names.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    /// Of all of them, by name in lower case.
+    pub(super) by_name: HashMap<String, PgType>,
+    /// Of the first, in order.
+    pub(super) of_first: Vec<PgType>,
+}
+
+impl Columns {
+    fn named(&self, name: &Token<'_>) -> Option<PgType> {
+        self.by_name.get(&name.unquoted().to_lowercase()).copied()
+    }
+}
 
 /// The tables that a statement names after FROM, JOIN, INTO and UPDATE.
 pub(super) fn tables(tokens: &[Token<'_>]) -> Vec<String> {
@@ -33,14 +45,13 @@ pub(super) fn infer(
     declared: &[Option<PgType>],
     casts: &[(usize, PgType)],
     columns: &Columns,
-    table_order: &[PgType],
 ) -> Vec<PgType> {
-    let inserted = inserted(tokens, columns, table_order);
+    let inserted = inserted(tokens, columns);
     (1..=count)
         .map(|number| {
             let told = declared.get(number - 1).copied().flatten();
             let cast = casts.iter().find(|(cast, _)| *cast == number);
-            told.or(cast.map(|(_, kind)| *kind))
+            told.or_else(|| cast.map(|(_, kind)| *kind))
                 .or_else(|| inserted.get(&number).copied())
                 .or_else(|| compared(tokens, number, columns))
                 .unwrap_or(PgType::Text)
@@ -59,17 +70,16 @@ fn compared(tokens: &[Token<'_>], number: usize, columns: &Columns) -> Option<Pg
     }
     let column = |token: Option<&Token<'_>>| {
         let token = token.filter(|token| matches!(token.kind, Kind::Word | Kind::Quoted))?;
-        columns.get(&token.unquoted().to_lowercase()).copied()
+        columns.named(token)
     };
     let left = before
         .filter(|token| operates(token))
         .and_then(|_| column(tokens.get(at.checked_sub(2)?)));
     left.or_else(|| {
-        let right = tokens.get(at + 1).filter(|token| operates(token))?;
+        tokens.get(at + 1).filter(|token| operates(token))?;
         // `$1 = t.c`: the column is after the dot.
         let qualified = tokens.get(at + 3).is_some_and(|dot| dot.is_symbol("."));
         let skip = if qualified { 4 } else { 2 };
-        debug_assert!(operates(right));
         column(tokens.get(at + skip))
     })
 }
@@ -84,11 +94,7 @@ fn operates(token: &Token<'_>) -> bool {
 }
 
 /// `INSERT INTO t [(a, b)] VALUES ($1, $2), (…)`: parameters that are whole values.
-fn inserted(
-    tokens: &[Token<'_>],
-    columns: &Columns,
-    table_order: &[PgType],
-) -> HashMap<usize, PgType> {
+fn inserted(tokens: &[Token<'_>], columns: &Columns) -> HashMap<usize, PgType> {
     let mut found = HashMap::new();
     let Some(values) = tokens.iter().position(|token| token.is_word("values")) else {
         return found;
@@ -103,12 +109,11 @@ fn inserted(
             names
                 .iter()
                 .filter(|token| !token.is_symbol(","))
-                .map(|name| columns.get(&name.unquoted().to_lowercase()).copied())
-                .map(|kind| kind.unwrap_or(PgType::Text))
+                .map(|name| columns.named(name).unwrap_or(PgType::Text))
                 .collect()
         }
         [insert, into, _table] if insert.is_word("insert") && into.is_word("into") => {
-            table_order.to_vec()
+            columns.of_first.clone()
         }
         _ => return found,
     };
@@ -138,13 +143,15 @@ mod tests {
     use super::*;
 
     fn types(sql: &str, count: usize) -> Vec<PgType> {
-        let columns = Columns::from([
-            ("id".to_owned(), PgType::Int4),
-            ("ok".to_owned(), PgType::Bool),
-        ]);
-        let order = [PgType::Int4, PgType::Bool];
+        let columns = Columns {
+            by_name: HashMap::from([
+                ("id".to_owned(), PgType::Int4),
+                ("ok".to_owned(), PgType::Bool),
+            ]),
+            of_first: vec![PgType::Int4, PgType::Bool],
+        };
         let all = statements(sql).unwrap();
-        infer(&all[0], count, &[], &[], &columns, &order)
+        infer(&all[0], count, &[], &[], &columns)
     }
 
     #[test]
@@ -178,8 +185,7 @@ mod tests {
             2,
             &[Some(PgType::Int8), None],
             &[(1, PgType::Text), (2, PgType::Bool)],
-            &Columns::new(),
-            &[],
+            &Columns::default(),
         );
         assert_eq!(found, [PgType::Int8, PgType::Bool]);
     }

@@ -82,9 +82,9 @@ impl Store {
         declared: &[Option<PgType>],
     ) -> Result<Shape, SqlError> {
         let mut statement = self.connection.prepare(&data.sql)?;
-        let (known, order) = self.columns_of(tokens)?;
+        let known = self.columns_of(tokens)?;
         let count = data.parameters.max(declared.len());
-        let parameters = parameters::infer(tokens, count, declared, &data.casts, &known, &order);
+        let parameters = parameters::infer(tokens, count, declared, &data.casts, &known);
         let items = columns::select_list(tokens);
         let tried = try_out(&mut statement, &parameters)?;
         let columns = statement
@@ -131,10 +131,8 @@ impl Store {
         })
     }
 
-    /// Types by name, and those of the first table in order.
-    fn columns_of(&self, tokens: &[Token<'_>]) -> Result<(Columns, Vec<PgType>), SqlError> {
-        let mut known = Columns::new();
-        let mut order = Vec::new();
+    fn columns_of(&self, tokens: &[Token<'_>]) -> Result<Columns, SqlError> {
+        let mut known = Columns::default();
         for (at, table) in parameters::tables(tokens).iter().enumerate() {
             let mut statement = self
                 .connection
@@ -143,13 +141,13 @@ impl Store {
             while let Some(row) = rows.next()? {
                 let name: String = row.get(0)?;
                 let kind = PgType::named(&row.get::<_, String>(1)?);
-                known.insert(name.to_lowercase(), kind);
+                known.by_name.insert(name.to_lowercase(), kind);
                 if at == 0 {
-                    order.push(kind);
+                    known.of_first.push(kind);
                 }
             }
         }
-        Ok((known, order))
+        Ok(known)
     }
 }
 

@@ -178,9 +178,10 @@ fn create_role(role: &str, login: &RoleLogin) -> String {
         }
         RoleLogin::Trust => ("scram-sha-256", None),
     };
-    let password = password.map_or("null".to_owned(), |password| {
-        format!("'{}'", password.replace('\'', "''"))
-    });
+    let password = password.map_or_else(
+        || "null".to_owned(),
+        |password| format!("'{}'", password.replace('\'', "''")),
+    );
     format!(
         "set password_encryption = '{encryption}';\n\
          create role {} login password {password};\n",
