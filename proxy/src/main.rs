@@ -1,1 +1,87 @@
-fn main() {}
+//! The program: arguments become a configuration, which becomes an [`App`], which runs.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use entrapool::app::App;
+use entrapool::config::cli::{Cli, CliOptions, Command, Exit};
+use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let exit = match Cli::parse().into_command() {
+        Command::Run(options) => loaded(&options).map_or_else(|exit| exit, run),
+        Command::Check(options) => {
+            loaded(&options).map_or_else(|exit| exit, |loaded| check(&loaded))
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+/// The configuration, or every error in it on stderr.
+fn loaded(options: &CliOptions) -> Result<Loaded, Exit> {
+    config::load(options, &ProcessEnvironment).map_err(|errors| {
+        eprintln!("{errors}");
+        Exit::Configuration
+    })
+}
+
+fn check(loaded: &Loaded) -> Exit {
+    let mut out = std::io::stdout().lock();
+    let written = loaded
+        .notes
+        .iter()
+        .try_for_each(|note| writeln!(out, "# {note}"))
+        .and_then(|()| write!(out, "{}", config::render(&loaded.config)));
+    // A reader that has seen enough (`| head`) is no failure.
+    if written.is_ok() {
+        Exit::Clean
+    } else {
+        Exit::Failure
+    }
+}
+
+fn run(loaded: Loaded) -> Exit {
+    start_log(&loaded.config);
+    for note in &loaded.notes {
+        tracing::info!("{note}");
+    }
+    let result = runtime(loaded.config.workers)
+        .map_err(|error| {
+            tracing::error!(%error, "the runtime could not be started");
+            Exit::Failure
+        })
+        .and_then(|runtime| {
+            let ended = runtime.block_on(async { App::new(loaded.config)?.run().await });
+            runtime.shutdown_background();
+            ended.map_err(|fault| {
+                tracing::error!("{fault}");
+                fault.exit()
+            })
+        });
+    result.err().unwrap_or(Exit::Clean)
+}
+
+fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = if workers == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    builder.worker_threads(workers).enable_all().build()
+}
+
+/// The Azure crates log each new credential, which here is each refresh, and failures that we
+/// log ourselves in better words.
+fn start_log(config: &Config) {
+    let quiet = "azure_identity=warn,azure_core=warn,typespec_client_core=warn";
+    let filter = EnvFilter::builder().parse_lossy(format!("{quiet},{}", config.log.level));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

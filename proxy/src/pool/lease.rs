@@ -1,0 +1,236 @@
+//! Hot path: no allocation; one short lock inside deadpool. Borrowing a backend.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use deadpool::unmanaged::Object;
+use entrapool_metrics::{Closed, State};
+
+use super::{Connect, Connection, Entry, Pool};
+
+/// A backend in somebody's hands.
+///
+/// [`Lease::give_back`] is the normal end. A lease that is dropped closes its backend: a path
+/// that forgets to say what state it left is safe, not leaky.
+pub struct Lease<C: Connect> {
+    object: Option<Object<Box<Entry<C>>>>,
+    pool: Arc<Pool<C>>,
+    closing: Closed,
+}
+
+/// Why there is no backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseError<E> {
+    /// None can be made.
+    Connect(E),
+    /// None became free in time.
+    Timeout,
+    /// entrapool is stopping.
+    Closed,
+}
+
+impl<C: Connect> Pool<C> {
+    /// An idle backend, if there is one. `borrower` tells sessions apart.
+    pub fn try_lease(self: &Arc<Self>, borrower: u64, now: Instant) -> Option<Lease<C>> {
+        while let Ok(object) = self.idle.try_get() {
+            if let Some(lease) = self.lend(object, borrower, now) {
+                return Some(lease);
+            }
+        }
+        None
+    }
+
+    /// A backend, as soon as there is one. First come, first served.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn lease(self: &Arc<Self>, borrower: u64) -> Result<Lease<C>, LeaseError<C::Error>> {
+        if self.route.is_closed() {
+            return Err(LeaseError::Closed);
+        }
+        if let Some(error) = self.hopeless() {
+            return Err(LeaseError::Connect(error));
+        }
+        let mut failure = self.failure.subscribe();
+        let _waiting = Waiting::begin(self);
+        let deadline = tokio::time::sleep(self.wait_timeout());
+        tokio::pin!(deadline);
+        loop {
+            self.grow();
+            tokio::select! {
+                biased;
+                object = self.idle.get() => {
+                    let object = object.map_err(|_| LeaseError::Closed)?;
+                    if let Some(lease) = self.lend(object, borrower, Instant::now()) {
+                        return Ok(lease);
+                    }
+                }
+                _ = failure.changed() => {
+                    let error = failure.borrow_and_update().clone();
+                    if let Some(error) = error {
+                        return Err(LeaseError::Connect(error));
+                    }
+                }
+                () = &mut deadline => return Err(LeaseError::Timeout),
+            }
+        }
+    }
+
+    /// Makes a lease of an idle backend, unless it is not fit any more.
+    #[inline]
+    fn lend(
+        self: &Arc<Self>,
+        mut object: Object<Box<Entry<C>>>,
+        borrower: u64,
+        now: Instant,
+    ) -> Option<Lease<C>> {
+        let unfit = if now >= object.expires {
+            Some(Closed::Lifetime)
+        } else if object.connection.is_fit() {
+            None
+        } else {
+            Some(Closed::Server)
+        };
+        if let Some(reason) = unfit {
+            self.discard(Object::take(object), reason);
+            return None;
+        }
+        object.gauge.move_to(State::Active);
+        if object.borrower != borrower {
+            if object.borrower != 0 {
+                self.route.metrics.handovers.inc();
+            }
+            object.borrower = borrower;
+        }
+        Some(Lease {
+            object: Some(object),
+            pool: Arc::clone(self),
+            closing: Closed::Error,
+        })
+    }
+
+    /// A new backend joins, or one comes back from a long cleaning.
+    pub(super) fn offer(&self, entry: Box<Entry<C>>) {
+        if self.route.is_closed() {
+            self.discard(entry, Closed::Drain);
+        } else if let Err((entry, _)) = self.idle.try_add(entry) {
+            // There are as many permits as places: only a closed pool has none.
+            self.discard(entry, Closed::Drain);
+        }
+    }
+}
+
+impl<C: Connect> Lease<C> {
+    /// The backend can be lent to anybody: it is between transactions, and clean.
+    #[inline]
+    pub fn give_back(mut self, now: Instant) {
+        let Some(mut object) = self.object.take() else {
+            return;
+        };
+        let route = &self.pool.route;
+        let reason = if now >= object.expires {
+            Closed::Lifetime
+        } else if route.is_closed() {
+            Closed::Drain
+        } else if route.starving.load(Ordering::Relaxed) > 0 {
+            Closed::Idle
+        } else {
+            object.idle_since = now;
+            object.gauge.move_to(State::Idle);
+            drop(object);
+            return;
+        };
+        self.pool.discard(Object::take(object), reason);
+    }
+
+    /// The backend is being rolled back or reset, for nobody in particular.
+    pub fn begin_cleaning(&mut self) {
+        if let Some(object) = &mut self.object {
+            object.gauge.move_to(State::Cleaning);
+        }
+    }
+
+    /// What to count if the lease is dropped.
+    pub fn closes_for(&mut self, reason: Closed) {
+        self.closing = reason;
+    }
+
+    /// Whether the backend has reached the end of its life.
+    #[must_use]
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.object
+            .as_ref()
+            .is_none_or(|object| now >= object.expires)
+    }
+}
+
+impl<C: Connect> Drop for Lease<C> {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            self.pool.discard(Object::take(object), self.closing);
+        }
+    }
+}
+
+impl<C: Connect> Deref for Lease<C> {
+    type Target = C::Connection;
+
+    #[expect(
+        clippy::expect_used,
+        reason = "only give_back and drop, which consume it, empty it"
+    )]
+    fn deref(&self) -> &C::Connection {
+        &self
+            .object
+            .as_ref()
+            .expect("a lease holds a backend")
+            .connection
+    }
+}
+
+impl<C: Connect> DerefMut for Lease<C> {
+    #[expect(
+        clippy::expect_used,
+        reason = "only give_back and drop, which consume it, empty it"
+    )]
+    fn deref_mut(&mut self) -> &mut C::Connection {
+        &mut self
+            .object
+            .as_mut()
+            .expect("a lease holds a backend")
+            .connection
+    }
+}
+
+impl<C: Connect> fmt::Debug for Lease<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("key", &self.pool.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One of those who wait.
+struct Waiting<'a, C: Connect> {
+    pool: &'a Pool<C>,
+    _gauge: entrapool_metrics::WaitingGuard,
+}
+
+impl<'a, C: Connect> Waiting<'a, C> {
+    fn begin(pool: &'a Pool<C>) -> Self {
+        pool.waiting.fetch_add(1, Ordering::Relaxed);
+        Self {
+            pool,
+            _gauge: pool.route.metrics.clients_waiting.client(),
+        }
+    }
+}
+
+impl<C: Connect> Drop for Waiting<'_, C> {
+    fn drop(&mut self) {
+        self.pool.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,295 @@
+//! Backends: made, kept, lent, thrown away. Knows no protocol: what a connection is and how it
+//! is made comes in through [`Connect`] and [`Connection`].
+//!
+//! deadpool's unmanaged pool holds the idle ones and the queue of those who wait (first come,
+//! first served; the most recently used backend is lent first). Making one is a task of its
+//! own, so that a login is not lost with the client that asked for it.
+
+mod create;
+mod lease;
+mod limits;
+mod reap;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use entrapool_metrics::{Closed, RouteMetrics, State, StateGuard};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::config::PoolLimits;
+use create::Backoff;
+pub use lease::{Lease, LeaseError};
+pub use limits::Limits;
+
+/// Makes connections.
+pub trait Connect: Send + Sync + Sized + 'static {
+    /// What connections must have in common to replace each other.
+    type Key: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static;
+    /// A connection that is logged in.
+    type Connection: Connection;
+    /// Why there is none. Every client that waits for it gets a copy.
+    type Error: Clone + fmt::Display + Send + Sync + 'static;
+    /// What all connections of a key share, beyond the connections themselves.
+    type Shared: Default + Send + Sync + 'static;
+
+    /// Makes one. It limits its own time.
+    fn connect(
+        &self,
+        key: &Self::Key,
+        shared: &Arc<Self::Shared>,
+    ) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
+}
+
+/// A connection as the pool sees it.
+pub trait Connection: Send + 'static {
+    /// Whether it can be lent: still open, and nothing in it that nobody asked for. Never waits.
+    fn is_fit(&mut self) -> bool;
+    /// Says goodbye to the server, as far as that can be done without waiting.
+    fn part(&mut self);
+}
+
+/// All pools of one route: one per key, with one set of limits.
+pub struct Pools<C: Connect> {
+    route: Arc<Route<C>>,
+}
+
+/// What the pools of a route have in common.
+struct Route<C: Connect> {
+    connector: C,
+    limits: Limits,
+    metrics: Arc<RouteMetrics>,
+    /// One permit per backend that may exist, over all keys.
+    slots: Arc<Semaphore>,
+    pools: Mutex<HashMap<C::Key, Arc<Pool<C>>>>,
+    /// Pools with waiting clients, no backend and no slot: others give theirs up.
+    starving: AtomicUsize,
+    /// No more backends are made or kept.
+    closed: AtomicBool,
+}
+
+/// The backends of one key.
+pub struct Pool<C: Connect> {
+    route: Arc<Route<C>>,
+    key: C::Key,
+    shared: Arc<C::Shared>,
+    idle: deadpool::unmanaged::Pool<Box<Entry<C>>>,
+    waiting: AtomicUsize,
+    creating: AtomicUsize,
+    live: Arc<AtomicUsize>,
+    starving: AtomicBool,
+    failure: watch::Sender<Option<C::Error>>,
+    backoff: Mutex<Backoff<C::Error>>,
+    /// How many are kept though nobody needs them.
+    keep: AtomicUsize,
+}
+
+/// A connection with what the pool knows of it.
+struct Entry<C: Connect> {
+    connection: C::Connection,
+    expires: Instant,
+    idle_since: Instant,
+    /// Who had it last.
+    borrower: u64,
+    gauge: StateGuard,
+    _live: Counted,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// One of the connections counted in `Pool::live`.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<C: Connect> Pools<C> {
+    /// No backends yet; the task that reaps them ends when the pools are dropped.
+    pub fn new(connector: C, limits: &PoolLimits, metrics: Arc<RouteMetrics>) -> Self {
+        metrics.limits(limits.size, limits.max_clients);
+        let route = Arc::new(Route {
+            connector,
+            limits: Limits::from(limits),
+            metrics,
+            slots: Arc::new(Semaphore::new(limits.size)),
+            pools: Mutex::default(),
+            starving: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        });
+        reap::spawn(&route);
+        Self { route }
+    }
+
+    /// The pool of `key`.
+    pub fn pool(&self, key: &C::Key) -> Arc<Pool<C>> {
+        let mut pools = self
+            .route
+            .pools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(key) {
+            return Arc::clone(pool);
+        }
+        let pool = Arc::new(Pool::new(&self.route, key.clone()));
+        pools.insert(key.clone(), Arc::clone(&pool));
+        pool
+    }
+
+    /// Keeps `min_idle` backends of `key` open from now on.
+    pub fn warm(&self, key: &C::Key) {
+        let pool = self.pool(key);
+        pool.keep
+            .store(self.route.limits.min_idle, Ordering::Relaxed);
+        pool.grow();
+    }
+
+    /// What makes the connections.
+    pub fn connector(&self) -> &C {
+        &self.route.connector
+    }
+
+    /// How many backends are logged in.
+    pub fn backends(&self) -> usize {
+        self.route
+            .all()
+            .iter()
+            .map(|pool| pool.live.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Makes no more backends, closes the idle ones, and the others as they come back.
+    pub fn close(&self) {
+        self.route.closed.store(true, Ordering::Relaxed);
+        let pools = self.route.all();
+        self.route
+            .pools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        for pool in pools {
+            while let Ok(entry) = pool.idle.try_remove() {
+                pool.discard(entry, Closed::Drain);
+            }
+        }
+    }
+}
+
+impl<C: Connect> Route<C> {
+    fn all(&self) -> Vec<Arc<Pool<C>>> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.values().map(Arc::clone).collect()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Closes an idle backend of a pool where nobody waits, to make room for another pool.
+    fn evict(&self) -> bool {
+        self.all().iter().any(|pool| {
+            pool.waiting.load(Ordering::Relaxed) == 0
+                && pool.idle.try_remove().is_ok_and(|entry| {
+                    pool.discard(entry, Closed::Idle);
+                    true
+                })
+        })
+    }
+
+    /// A slot has become free: those without any backend come first.
+    fn feed(&self) {
+        if self.starving.load(Ordering::Relaxed) > 0 {
+            for pool in self.all() {
+                if pool.starving.load(Ordering::Relaxed) {
+                    pool.grow();
+                }
+            }
+        }
+    }
+}
+
+impl<C: Connect> Pool<C> {
+    fn new(route: &Arc<Route<C>>, key: C::Key) -> Self {
+        Self {
+            route: Arc::clone(route),
+            key,
+            shared: Arc::default(),
+            idle: deadpool::unmanaged::Pool::new(route.limits.size),
+            waiting: AtomicUsize::new(0),
+            creating: AtomicUsize::new(0),
+            live: Arc::default(),
+            starving: AtomicBool::new(false),
+            failure: watch::Sender::new(None),
+            backoff: Mutex::default(),
+            keep: AtomicUsize::new(0),
+        }
+    }
+
+    /// What all connections of this pool share.
+    pub fn shared(&self) -> &Arc<C::Shared> {
+        &self.shared
+    }
+
+    /// The key.
+    pub fn key(&self) -> &C::Key {
+        &self.key
+    }
+
+    /// How long a client may wait.
+    pub fn wait_timeout(&self) -> Duration {
+        self.route.limits.wait_timeout
+    }
+
+    /// Whether a backend could be made, if there were need of one.
+    pub fn could_grow(&self) -> bool {
+        self.route.slots.available_permits() > 0
+    }
+
+    /// Closes a connection that is in nobody's hands.
+    fn discard(&self, mut entry: Box<Entry<C>>, reason: Closed) {
+        entry.connection.part();
+        self.route.metrics.connections_closed.inc(reason);
+        drop(entry);
+        self.route.feed();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            // Whoever waits for this one has to get another.
+            self.regrow();
+        }
+    }
+
+    fn enter(&self, connection: C::Connection, slot: OwnedSemaphorePermit) -> Box<Entry<C>> {
+        let now = Instant::now();
+        Box::new(Entry {
+            connection,
+            expires: now + self.route.limits.lifetime(),
+            idle_since: now,
+            borrower: 0,
+            gauge: self.route.metrics.connections.enter(State::Idle),
+            _live: Counted::new(&self.live),
+            _slot: slot,
+        })
+    }
+}
+
+impl<C: Connect> fmt::Debug for Pool<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("key", &self.key)
+            .field("live", &self.live)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

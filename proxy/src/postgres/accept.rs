@@ -1,0 +1,270 @@
+//! A client's login: first packets, database, greeting. No password is asked for: whoever can
+//! reach the listener may use it, which is why it listens on loopback or a Unix socket only.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use entrapool_metrics::{CancelResult, Cause};
+use entrapool_protocol::postgres::Status;
+use entrapool_protocol::postgres::message::{self, Report};
+use entrapool_protocol::postgres::settings::Settings;
+use entrapool_protocol::postgres::startup::{CancelKey, FirstPacket, Startup, StartupError};
+
+use super::adapt::adapt;
+use super::connect::{Connector, Key};
+use super::recover::{Unfit, settle};
+use super::route::Route;
+use super::session::Session;
+use super::{greeting, report};
+use crate::pool::{Lease, Pool};
+use crate::session::ending::Ending;
+use crate::session::registry::{Registered, Signal};
+use crate::session::wire::Socket;
+
+/// How long a client may take from its first byte to the end of its StartupMessage.
+const STARTUP_LIMIT: Duration = Duration::from_secs(60);
+
+/// A login that did not lead to a session.
+struct Refused {
+    ending: Ending,
+    report: Option<Report>,
+}
+
+impl Refused {
+    fn new(cause: Cause, report: Report) -> Self {
+        Self {
+            ending: Ending::because(cause, &report.message),
+            report: Some(report),
+        }
+    }
+
+    fn silent(cause: Cause) -> Self {
+        Self {
+            ending: Ending::of(cause),
+            report: None,
+        }
+    }
+}
+
+/// Serves one client from its first byte to its end.
+pub async fn serve(route: Arc<Route>, mut client: Socket) {
+    let _counted = route.metrics.clients.client();
+    // Boxed: a login needs far more room than a session that idles, which may be for days.
+    match Box::pin(log_in(&route, &mut client)).await {
+        Ok(Some(opening)) => {
+            let pid = opening.registered.pid;
+            let session = Session::new(Arc::clone(&route), client, opening);
+            let ending = session.run().await;
+            ending.record(&route.config.name, pid, &route.metrics);
+        }
+        Ok(None) => {}
+        Err(Refused { ending, report }) => {
+            if let Some(report) = report {
+                tell(client, &report).await;
+            }
+            ending.record(&route.config.name, 0, &route.metrics);
+        }
+    }
+}
+
+/// What a session begins with.
+pub(super) struct Opening {
+    pub(super) registered: Registered,
+    pub(super) pool: Arc<Pool<Connector>>,
+    pub(super) settings: Arc<Settings>,
+}
+
+/// Sends a last message and closes.
+pub(super) async fn tell(mut client: Socket, report: &Report) {
+    let mut bytes = Vec::new();
+    report.encode(&mut bytes);
+    let told = tokio::time::timeout(Duration::from_secs(5), client.write_all(&bytes)).await;
+    if matches!(told, Ok(Ok(()))) {
+        client.close().await;
+    }
+}
+
+/// From the first byte to the greeting; `None` after a cancel request.
+async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Opening>, Refused> {
+    let first = tokio::time::timeout(STARTUP_LIMIT, first_packet(client)).await;
+    let first = first.map_err(|_| Refused::silent(Cause::NoStartup))??;
+    let startup = match first {
+        FirstPacket::Startup(startup) => startup,
+        FirstPacket::Cancel(key) => {
+            pass_cancel(route, &key);
+            return Ok(None);
+        }
+        FirstPacket::SslRequest | FirstPacket::GssEncRequest => {
+            return Err(Refused::silent(Cause::Malformed));
+        }
+    };
+    // A greeted client may be told of the limit in words.
+    let limit = route.config.pool.max_clients;
+    if usize::try_from(route.metrics.clients.now()).is_ok_and(|now| now > limit) {
+        return Err(Refused::new(
+            Cause::MaxClients,
+            report::too_many_clients(limit),
+        ));
+    }
+    if startup.replication.is_some() {
+        return Err(Refused::new(
+            Cause::StartupRefused,
+            report::no_replication(),
+        ));
+    }
+    let database = database(route, &startup)?;
+    let mut settings = Settings::default();
+    for (name, value) in &startup.settings {
+        settings.set(name, value);
+    }
+    let settings = Arc::new(settings);
+    let pool = route.pools.pool(&Key { database });
+    let registered = route.registry.register().map_err(|error| {
+        let report = Report::fatal(
+            "58000",
+            format!("entrapool: the system has no randomness: {error}"),
+        );
+        Refused::new(Cause::Internal, report)
+    })?;
+    let reports = match pool.shared().greeting(&settings) {
+        Some(reports) => reports,
+        None => ask_a_backend(route, &pool, &settings).await?,
+    };
+    greet(client, &startup, &reports, &registered).await?;
+    Ok(Some(Opening {
+        registered,
+        pool,
+        settings,
+    }))
+}
+
+/// Reads packets until one is more than a wish for encryption; wishes are refused, each once.
+async fn first_packet(client: &mut Socket) -> Result<FirstPacket, Refused> {
+    let mut buffer = Vec::new();
+    let mut wishes = 2;
+    loop {
+        match FirstPacket::read(&buffer) {
+            Ok(Some((FirstPacket::SslRequest | FirstPacket::GssEncRequest, length))) => {
+                wishes -= 1;
+                if wishes < 0 {
+                    return Err(Refused::silent(Cause::Malformed));
+                }
+                buffer.drain(..length);
+                gone(client.write_all(b"N").await)?;
+            }
+            Ok(Some((packet, _))) => return Ok(packet),
+            Ok(None) => {
+                if gone(client.read_more(&mut buffer).await)? == 0 {
+                    return Err(Refused::silent(Cause::NoStartup));
+                }
+            }
+            Err(error) => return Err(refused_startup(&error)),
+        }
+    }
+}
+
+fn refused_startup(error: &StartupError) -> Refused {
+    let report = Report::fatal(error.sqlstate(), format!("entrapool: {error}"));
+    let report = match error {
+        StartupError::DirectTls => report.hint("Use sslmode=disable or prefer: the connection to entrapool does not leave this machine."),
+        StartupError::Http => report.hint("entrapool serves HTTP (metrics and probes) on another port: see --http."),
+        _ => report,
+    };
+    Refused::new(Cause::Malformed, report)
+}
+
+fn gone<T>(result: std::io::Result<T>) -> Result<T, Refused> {
+    result.map_err(|error| Refused {
+        ending: Ending::because(Cause::Gone, error),
+        report: None,
+    })
+}
+
+/// The database of a session. A name equal to the user's is what drivers send when none was
+/// chosen, so it stands for the route's own, as long as the route does not list it.
+fn database(route: &Route, startup: &Startup) -> Result<Box<str>, Refused> {
+    let config = &route.config;
+    let listed = |name: &String| {
+        config
+            .databases
+            .as_ref()
+            .is_some_and(|all| all.contains(name))
+    };
+    let named = startup
+        .database
+        .as_ref()
+        .filter(|name| config.database.is_none() || **name != startup.user || listed(name));
+    let database = named.or(config.database.as_ref()).unwrap_or(&startup.user);
+    match &config.databases {
+        Some(allowed) if !allowed.contains(database) => {
+            let report = report::database_not_allowed(database, allowed);
+            Err(Refused::new(Cause::StartupRefused, report))
+        }
+        _ => Ok(database.as_str().into()),
+    }
+}
+
+/// The first client with these settings gets its greeting from a backend that has them.
+async fn ask_a_backend(
+    route: &Arc<Route>,
+    pool: &Arc<Pool<Connector>>,
+    settings: &Arc<Settings>,
+) -> Result<Vec<u8>, Refused> {
+    let began = Instant::now();
+    let lease = match pool.try_lease(0, began) {
+        Some(lease) => Ok(lease),
+        None => pool.lease(0).await,
+    };
+    route
+        .metrics
+        .pool_wait
+        .observe(began.elapsed().as_secs_f64());
+    let mut lease: Lease<Connector> = lease.map_err(|error| {
+        let (cause, report) = report::no_backend(&error, pool.wait_timeout());
+        Refused::new(cause, report)
+    })?;
+    adapt(&mut lease, settings);
+    match settle(&mut lease).await {
+        Ok(()) => {}
+        Err(Unfit::Refused(error)) => {
+            return Err(Refused::new(
+                Cause::StartupRefused,
+                report::bad_settings(&error),
+            ));
+        }
+        Err(error) => {
+            let report = report::server_closed(format_args!("{}: {error}", lease.peer));
+            return Err(Refused::new(Cause::ServerClosed, report));
+        }
+    }
+    pool.shared().keep(settings, &lease);
+    let reports = greeting::reports(&lease, |_| true);
+    lease.give_back(Instant::now());
+    Ok(reports)
+}
+
+async fn greet(
+    client: &mut Socket,
+    startup: &Startup,
+    reports: &[u8],
+    registered: &Registered,
+) -> Result<(), Refused> {
+    let mut out = Vec::with_capacity(reports.len() + 64);
+    if startup.minor > message::NEWEST_MINOR || !startup.protocol_options.is_empty() {
+        let minor = startup.minor.min(message::NEWEST_MINOR);
+        message::negotiate_protocol_version(&mut out, minor, &startup.protocol_options);
+    }
+    out.extend_from_slice(&message::AUTHENTICATION_OK);
+    out.extend_from_slice(reports);
+    message::backend_key_data(&mut out, registered.pid, &registered.entry.secret());
+    message::ready_for_query(&mut out, Status::Idle);
+    gone(client.write_all(&out).await)
+}
+
+/// A cancel request is never answered; whether it found its session is only counted.
+fn pass_cancel(route: &Route, key: &CancelKey) {
+    match route.registry.find(key.pid, &key.secret) {
+        Some(entry) => entry.raise(Signal::Cancel),
+        None => route.metrics.cancels.inc(CancelResult::Stale),
+    }
+}

@@ -1,0 +1,60 @@
+//! Hot path: nothing happens if nothing differs. Making a backend look like its new client's.
+
+use std::sync::Arc;
+
+use entrapool_protocol::Sink;
+use entrapool_protocol::postgres::message;
+use entrapool_protocol::postgres::settings::Settings;
+
+use super::backend::Backend;
+
+/// Reported settings that a client can't set, so that its session does not own them.
+const NOT_SETTABLE: [&[u8]; 7] = [
+    b"server_version",
+    b"server_encoding",
+    b"is_superuser",
+    b"session_authorization",
+    b"integer_datetimes",
+    b"in_hot_standby",
+    b"scram_iterations",
+];
+
+/// Stages what gives `wanted` to the backend, to leave in one write with what follows. The
+/// answer is swallowed.
+#[inline]
+pub(super) fn adapt(backend: &mut Backend, wanted: &Arc<Settings>) {
+    if !Arc::ptr_eq(&backend.applied, wanted) {
+        change(backend, wanted);
+    }
+}
+
+fn change(backend: &mut Backend, wanted: &Arc<Settings>) {
+    if let Some(sql) = wanted.change_from(&backend.applied) {
+        let mut query = Vec::with_capacity(sql.len() + 6);
+        message::query(&mut query, sql.as_bytes());
+        backend.wire.put(&query);
+        backend.tracker.inject_query();
+    }
+    backend.applied = Arc::clone(wanted);
+}
+
+/// The server reports a setting that changed under the client's commands: the session owns it
+/// now, and takes it along. A rollback is reported too, so the last report is always right.
+pub(super) fn own(backend: &mut Backend, settings: &mut Arc<Settings>, name: &[u8], value: &[u8]) {
+    if NOT_SETTABLE.contains(&name) {
+        return;
+    }
+    let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
+        return;
+    };
+    let mut changed = Settings::clone(settings);
+    changed.set(name, value);
+    *settings = Arc::new(changed);
+    let mut applied = Settings::clone(&backend.applied);
+    applied.set(name, value);
+    backend.applied = if applied == **settings {
+        Arc::clone(settings)
+    } else {
+        Arc::new(applied)
+    };
+}

@@ -1,0 +1,253 @@
+//! Making a backend: token, name look-up, TCP, TLS, login.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use entrapool_metrics::{Phase, RouteMetrics};
+use entrapool_protocol::Sink;
+use entrapool_protocol::postgres::effect::Effects;
+use entrapool_protocol::postgres::login::{Login, Secret, Welcome, read_ssl_answer};
+use entrapool_protocol::postgres::message;
+use entrapool_protocol::postgres::tracker::Tracker;
+use zeroize::Zeroizing;
+
+use super::backend::Backend;
+use super::greeting::Shared;
+use super::report::{ConnectError, Failed};
+use crate::config::{self, HostPort, TlsMode};
+use crate::identity::{CredentialKind, Token, TokenHandle};
+use crate::pool::Connect;
+use crate::session::inbox::Inbox;
+use crate::session::wire::{Socket, Wire};
+use crate::upstream::{Dialed, Tls, dial};
+
+/// What backends must have in common to replace each other, within a route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    /// The database.
+    pub(super) database: Box<str>,
+}
+
+/// Makes backends of one route.
+pub(super) struct Connector {
+    place: Arc<Place>,
+    user: String,
+    timeout: Duration,
+    token: TokenHandle,
+    metrics: Arc<RouteMetrics>,
+}
+
+/// Where the server is and how it is reached; cancel requests need it too.
+pub(super) struct Place {
+    route: String,
+    target: HostPort,
+    tls: Option<Tls>,
+    direct: bool,
+}
+
+impl Connector {
+    pub(super) fn new(
+        config: &config::Route,
+        tls: Option<Tls>,
+        token: TokenHandle,
+        metrics: Arc<RouteMetrics>,
+    ) -> Self {
+        let upstream = &config.upstream;
+        let target = upstream.connect_to.clone().unwrap_or_else(|| HostPort {
+            host: upstream.host.clone(),
+            port: upstream.port,
+        });
+        let direct = upstream.tls == TlsMode::Direct;
+        let place = Arc::new(Place {
+            route: config.name.clone(),
+            target,
+            tls,
+            direct,
+        });
+        let timeout = upstream.connect_timeout;
+        Self {
+            place,
+            user: config.user.clone(),
+            timeout,
+            token,
+            metrics,
+        }
+    }
+
+    /// Where cancel requests go.
+    pub(super) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// One attempt with one token, within the time limit.
+    async fn attempt(
+        &self,
+        key: &Key,
+        shared: &Arc<Shared>,
+        token: &Token,
+    ) -> Result<Backend, ConnectError> {
+        let mut phase = Phase::Dns;
+        let work = self.walk(key, shared, token, &mut phase);
+        let failed = match tokio::time::timeout(self.timeout, work).await {
+            Ok(Ok(backend)) => return Ok(backend),
+            Ok(Err(failed)) => failed,
+            Err(_) => Failed::Timeout {
+                phase,
+                limit: self.timeout,
+            },
+        };
+        Err(ConnectError::new(
+            &self.user,
+            &key.database,
+            &self.place.target,
+            token.kind(),
+            failed,
+        ))
+    }
+
+    async fn walk(
+        &self,
+        key: &Key,
+        shared: &Arc<Shared>,
+        token: &Token,
+        phase: &mut Phase,
+    ) -> Result<Backend, Failed> {
+        let phases = &self.metrics.connect;
+        let Dialed { stream, peer } = dial(&self.place.target, phases).await?;
+        *phase = Phase::Tls;
+        let began = Instant::now();
+        let mut wire = self.place.secure(Wire::plain(Socket::Tcp(stream))).await?;
+        phases
+            .phase(Phase::Tls)
+            .observe(began.elapsed().as_secs_f64());
+        *phase = Phase::Login;
+        let began = Instant::now();
+        let mut inbox = Inbox::default();
+        let welcome = self
+            .log_in(&mut wire, &mut inbox, &key.database, token)
+            .await?;
+        phases
+            .phase(Phase::Login)
+            .observe(began.elapsed().as_secs_f64());
+        Ok(backend(wire, inbox, welcome, peer, shared))
+    }
+
+    /// The login proper. The token travels inside TLS: see `Place::secure`.
+    async fn log_in(
+        &self,
+        wire: &mut Wire,
+        inbox: &mut Inbox,
+        database: &str,
+        token: &Token,
+    ) -> Result<Welcome, Failed> {
+        let secret = match token.kind() {
+            CredentialKind::AccessToken => Secret::Token(token.secret()),
+            CredentialKind::Password => Secret::Password(token.secret()),
+        };
+        // Room for the longest token, so that no copy stays behind in memory that was outgrown.
+        let mut out = Zeroizing::new(Vec::with_capacity(token.secret().len() + 1024));
+        let mut login = Login::begin(&self.user, database, secret, &mut out);
+        loop {
+            if !out.is_empty() {
+                wire.put(&out);
+                wire.flush_secret().await?;
+                out.clear();
+            }
+            loop {
+                let (taken, welcome) = login.step(inbox.filled(), &mut out)?;
+                inbox.consume(taken);
+                if let Some(welcome) = welcome {
+                    return Ok(welcome);
+                }
+                if taken == 0 || !out.is_empty() {
+                    break;
+                }
+            }
+            if out.is_empty() {
+                wire.fill(inbox).await?;
+            }
+        }
+    }
+}
+
+impl Connect for Connector {
+    type Key = Key;
+    type Connection = Backend;
+    type Error = ConnectError;
+    type Shared = Shared;
+
+    async fn connect(&self, key: &Key, shared: &Arc<Shared>) -> Result<Backend, ConnectError> {
+        let refuse = |failed| {
+            let kind = CredentialKind::AccessToken;
+            ConnectError::new(&self.user, &key.database, &self.place.target, kind, failed)
+        };
+        let result = match self.token.current() {
+            Err(cause) => Err(refuse(Failed::NoToken(cause))),
+            Ok(token) => match self.attempt(key, shared, &token).await {
+                // The server may know something about the token that we don't: once more, with
+                // a newer one if there is one to be had.
+                Err(error) if error.is_about_the_token() => {
+                    match self.token.refused(token.generation()).await {
+                        Ok(newer) => self.attempt(key, shared, &newer).await,
+                        Err(_) => Err(error),
+                    }
+                }
+                result => result,
+            },
+        };
+        if let Err(error) = &result {
+            self.metrics.login_failures.inc(error.class());
+            tracing::warn!(route = self.place.route, error = %error, "no upstream connection");
+        }
+        result
+    }
+}
+
+impl Place {
+    /// TLS over a new connection, where the route has TLS: asked for first, or direct. Without
+    /// TLS the configuration has seen to it that the server is on a loopback address.
+    pub(super) async fn secure(&self, mut wire: Wire) -> Result<Wire, Failed> {
+        let Some(tls) = &self.tls else {
+            return Ok(wire);
+        };
+        if !self.direct {
+            wire.put(&message::SSL_REQUEST);
+            wire.flush().await?;
+            let mut answer = Inbox::default();
+            wire.fill(&mut answer).await?;
+            read_ssl_answer(answer.filled())?;
+        }
+        let connection = tls.begin()?;
+        wire.secure(connection)
+            .await
+            .map_err(|cause| tls.failed(cause))?;
+        Ok(wire)
+    }
+}
+
+fn backend(
+    wire: Wire,
+    from_server: Inbox,
+    welcome: Welcome,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+) -> Backend {
+    shared.logged_in(&welcome.parameters);
+    Backend {
+        wire,
+        tracker: Tracker::new(Arc::clone(&shared.dictionary)),
+        from_server,
+        from_client: Inbox::default(),
+        to_client: Inbox::default(),
+        applied: Arc::default(),
+        parameters: welcome
+            .parameters
+            .into_iter()
+            .map(|(name, value)| (name.into_boxed_slice(), value.into_boxed_slice()))
+            .collect(),
+        residue: Effects::default(),
+        key: welcome.key,
+        peer,
+    }
+}

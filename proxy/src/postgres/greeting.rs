@@ -1,0 +1,89 @@
+//! What a client is told when its session begins, without asking a server each time.
+//!
+//! The first client with certain settings is told what a real backend says of them. The answer
+//! is kept, so that the next one with the same settings takes no backend.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use entrapool_protocol::postgres::message;
+use entrapool_protocol::postgres::settings::Settings;
+use entrapool_protocol::postgres::statements::Dictionary;
+
+use super::backend::Backend;
+
+/// Kept answers per pool. Clients choose their settings freely, so there must be a limit.
+const MOST_GREETINGS: usize = 256;
+/// A name that differs from client to client and needs no server to be valid.
+const APPLICATION_NAME: &str = "application_name";
+
+/// What all backends of a pool share.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) dictionary: Arc<Dictionary>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// What a server reported right after a login, for comparison with the next login.
+    at_login: Vec<(Vec<u8>, Vec<u8>)>,
+    /// ParameterStatus messages by settings, those without an application name.
+    greetings: HashMap<Settings, Arc<[u8]>>,
+}
+
+impl Shared {
+    /// A backend has logged in. If its server says something new (an upgrade, `ALTER ROLE ...
+    /// SET`), what was kept is stale.
+    pub(super) fn logged_in(&self, reported: &[(Vec<u8>, Vec<u8>)]) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.at_login != reported {
+            kept.at_login = reported.into();
+            kept.greetings.clear();
+        }
+    }
+
+    /// The ParameterStatus messages for a client with these settings, if they are known.
+    pub(super) fn greeting(&self, settings: &Settings) -> Option<Vec<u8>> {
+        let mut wanted = settings.clone();
+        let application = wanted.remove(APPLICATION_NAME).unwrap_or_default();
+        if !is_plain(&application) {
+            return None;
+        }
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut greeting = kept.greetings.get(&wanted)?.to_vec();
+        message::parameter_status(
+            &mut greeting,
+            APPLICATION_NAME.as_bytes(),
+            application.as_bytes(),
+        );
+        Some(greeting)
+    }
+
+    /// Keeps what `backend`, which has these settings, reports.
+    pub(super) fn keep(&self, settings: &Settings, backend: &Backend) {
+        let mut wanted = settings.clone();
+        wanted.remove(APPLICATION_NAME);
+        let greeting = reports(backend, |name| name != APPLICATION_NAME.as_bytes());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.greetings.len() >= MOST_GREETINGS {
+            kept.greetings.clear();
+        }
+        kept.greetings.insert(wanted, greeting.into());
+    }
+}
+
+/// What the backend reports, as ParameterStatus messages, of the settings that `which` names.
+pub(super) fn reports(backend: &Backend, which: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut messages = Vec::new();
+    for (name, value) in backend.parameters.iter().filter(|(name, _)| which(name)) {
+        message::parameter_status(&mut messages, name, value);
+    }
+    messages
+}
+
+/// Whether every server reports the name as it is: it changes what is not printable ASCII, in
+/// ways that differ between versions, and cuts what is longer (`NAMEDATALEN`).
+fn is_plain(name: &str) -> bool {
+    name.len() < 64 && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}

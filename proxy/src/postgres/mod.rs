@@ -1,0 +1,18 @@
+//! PostgreSQL: clients are accepted, backends are logged in, and sessions bring them together.
+//!
+//! `accept` greets a client, `connect` makes backends for the pool, `session` relays. What the
+//! bytes mean is in `entrapool_protocol::postgres`.
+
+mod accept;
+mod adapt;
+mod backend;
+mod cancel;
+mod connect;
+mod greeting;
+mod recover;
+mod report;
+mod route;
+mod session;
+
+pub use accept::serve;
+pub use route::{Route, RouteError};

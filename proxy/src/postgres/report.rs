@@ -1,0 +1,298 @@
+//! Everything that a client or the log is told when something fails: which SQLSTATE, which
+//! words, what to try. Nobody else makes up errors.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use entrapool_metrics::{Cause, LoginFailure, Phase};
+use entrapool_protocol::postgres::Violation;
+use entrapool_protocol::postgres::error::ServerError;
+use entrapool_protocol::postgres::login::{LoginError, SslRefused};
+use entrapool_protocol::postgres::message::Report;
+
+use crate::config::HostPort;
+use crate::identity::{CredentialKind, Unavailable};
+use crate::pool::LeaseError;
+use crate::upstream::{DialError, TlsError};
+
+/// What went wrong on the way to a backend.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    /// There is no token to log in with.
+    #[error(transparent)]
+    NoToken(#[from] Unavailable),
+    /// No connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// No TLS, or none that can be trusted.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No TLS: the server does not offer it.
+    #[error(transparent)]
+    Ssl(#[from] SslRefused),
+    /// The login did not come to its end.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    /// `connect_timeout` passed.
+    #[error("no answer within connect_timeout ({limit:?}), during {}", phase_words(*phase))]
+    Timeout {
+        /// What was waited for.
+        phase: Phase,
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+fn phase_words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Dns => "name look-up or TCP connect",
+        Phase::Tcp => "TCP connect",
+        Phase::Tls => "the TLS handshake",
+        Phase::Login => "the login",
+    }
+}
+
+/// Why a backend could not be made: for whom, where, why. Cheap to clone: every client that
+/// waits gets one.
+#[derive(Debug, Clone)]
+pub(super) struct ConnectError(Arc<Details>);
+
+#[derive(Debug)]
+struct Details {
+    user: String,
+    database: String,
+    server: String,
+    credential: CredentialKind,
+    failed: Failed,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Details {
+            user,
+            database,
+            server,
+            failed,
+            ..
+        } = &*self.0;
+        write!(
+            f,
+            "login to {server} as {user:?} (database {database:?}): {failed}"
+        )
+    }
+}
+
+impl ConnectError {
+    pub(super) fn new(
+        user: &str,
+        database: &str,
+        target: &HostPort,
+        credential: CredentialKind,
+        failed: Failed,
+    ) -> Self {
+        Self(Arc::new(Details {
+            user: user.into(),
+            database: database.into(),
+            server: format!("{}:{}", target.host, target.port),
+            credential,
+            failed,
+        }))
+    }
+
+    fn refusal(&self) -> Option<&ServerError> {
+        match &self.0.failed {
+            Failed::Login(LoginError::Refused(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether a newer token might change the server's mind. Which SQLSTATE a token's refusal
+    /// has differs between servers and poolers in front of them, so a role's refusal may be
+    /// taken for a token's: that costs one early refresh, which is limited in rate.
+    pub(super) fn is_about_the_token(&self) -> bool {
+        self.0.credential == CredentialKind::AccessToken
+            && self.refusal().is_some_and(|error| {
+                error.code.starts_with("28")
+                    || (error.code == "08P01" && error.message.contains("access token"))
+            })
+    }
+
+    /// The class under which it is counted.
+    pub(super) fn class(&self) -> LoginFailure {
+        match &self.0.failed {
+            Failed::NoToken(_) => LoginFailure::Token,
+            Failed::Dial(_) | Failed::Io(_) => LoginFailure::Network,
+            Failed::Tls(_) | Failed::Ssl(_) => LoginFailure::Tls,
+            Failed::Timeout { .. } => LoginFailure::Timeout,
+            Failed::Login(LoginError::TokenNotWanted(_) | LoginError::Unsupported(_)) => {
+                LoginFailure::Config
+            }
+            Failed::Login(LoginError::Scram(_)) => LoginFailure::Role,
+            Failed::Login(LoginError::Violation(_)) => LoginFailure::Protocol,
+            Failed::Login(LoginError::Refused(error)) => refusal_class(error),
+        }
+    }
+
+    /// Why a session ended that could not go on without a backend.
+    pub(super) fn cause(&self) -> Cause {
+        match &self.0.failed {
+            Failed::NoToken(_) => Cause::NoToken,
+            Failed::Login(_) if self.class() == LoginFailure::Token => Cause::TokenRefused,
+            Failed::Login(_) => Cause::LoginRefused,
+            _ => Cause::Unreachable,
+        }
+    }
+
+    /// What the client is told.
+    pub(super) fn report(&self) -> Report {
+        if let Some(error) = self.refusal() {
+            let mut report = Report::fatal(&error.code, format!("entrapool: {self}"));
+            report.detail.clone_from(&error.detail);
+            return report.hint(self.refusal_hint(error));
+        }
+        let (code, hint) = match &self.0.failed {
+            Failed::NoToken(_) => ("28000", "Sessions that are open go on. New ones are accepted again as soon as there is a token; see entrapool's log, and /readiness on its HTTP port.".into()),
+            Failed::Dial(DialError::Resolve { .. }) => ("08001", "Check the host in the ROUTE and the machine's DNS; for a private endpoint, whether its private DNS zone is linked to this network.".into()),
+            Failed::Dial(_) | Failed::Io(_) | Failed::Timeout { .. } => ("08001", "Check that the server is up, and that its firewall and this network's rules let this machine reach that port; for a private endpoint set connect_to.".into()),
+            Failed::Tls(_) => ("08001", "The certificate must be valid for the host in the ROUTE (or server_name) and come from a known root (or one in ca_file).".into()),
+            Failed::Ssl(_) => ("08001", "A token or password is never sent without TLS. Check that host and port are those of the PostgreSQL server.".into()),
+            Failed::Login(LoginError::TokenNotWanted(_)) => ("28000", self.no_entra_hint()),
+            Failed::Login(LoginError::Scram(_)) => ("28P01", "Check the password in password_file.".into()),
+            Failed::Login(_) => ("08P01", "Check that host and port are those of a PostgreSQL server.".into()),
+        };
+        Report::fatal(code, format!("entrapool: {self}")).hint(hint)
+    }
+
+    /// What to try when the server said no.
+    fn refusal_hint(&self, error: &ServerError) -> String {
+        let Details { user, database, .. } = &*self.0;
+        match (refusal_class(error), self.0.credential) {
+            (LoginFailure::Database, _) => format!(
+                "Create the database {database:?}, or name one that exists: a client that names none gets the one in the ROUTE."
+            ),
+            (LoginFailure::TooMany, _) => "The server has no connection slot left. Lower pool_size: processes × pool_size must stay below the server's max_connections less its reserved ones.".into(),
+            (LoginFailure::Token | LoginFailure::Role, CredentialKind::AccessToken) => format!(
+                "The role must be named exactly as the identity, in the same case, and be an Entra role. As Entra administrator, in database postgres: SELECT * FROM pgaadauth_create_principal('{user}', false, false); a plain CREATE ROLE is not enough. If the role exists, check that it belongs to this identity (client_id, object_id)."
+            ),
+            (LoginFailure::Role, CredentialKind::Password) => {
+                "Check the role in the ROUTE, the password in password_file, and the server's pg_hba.conf.".into()
+            }
+            _ => error.hint.clone().unwrap_or_else(|| "The message is the server's own; its log may say more.".into()),
+        }
+    }
+
+    fn no_entra_hint(&self) -> String {
+        let user = &self.0.user;
+        format!(
+            "The role {user:?} exists with a password, or the server has no Entra authentication. Turn it on for the server, and make the role with pgaadauth_create_principal; for a password use identity=password-file."
+        )
+    }
+}
+
+/// The class of a server's refusal. Texts only tell classes apart within SQLSTATE class 28.
+fn refusal_class(error: &ServerError) -> LoginFailure {
+    match error.code.as_str() {
+        "3D000" | "42501" => LoginFailure::Database,
+        "53300" => LoginFailure::TooMany,
+        "57P03" | "57P01" | "57P02" => LoginFailure::Network,
+        code if code.starts_with("28") || code == "08P01" => {
+            if error.message.contains("access token") {
+                LoginFailure::Token
+            } else {
+                LoginFailure::Role
+            }
+        }
+        _ => LoginFailure::Other,
+    }
+}
+
+/// What a client is told that waited for a backend, and why its session ends.
+pub(super) fn no_backend(error: &LeaseError<ConnectError>, waited: Duration) -> (Cause, Report) {
+    match error {
+        LeaseError::Connect(error) => (error.cause(), error.report()),
+        LeaseError::Timeout => (
+            Cause::WaitTimeout,
+            Report::fatal("53300", format!("entrapool: no backend became free within wait_timeout ({waited:?})"))
+                .hint("All pool_size backends of the route were busy. Look for long or idle transactions, or raise pool_size."),
+        ),
+        LeaseError::Closed => (Cause::Drain, shutting_down()),
+    }
+}
+
+/// entrapool is stopping.
+pub(super) fn shutting_down() -> Report {
+    Report::fatal(
+        "57P01",
+        "terminating connection: entrapool is shutting down",
+    )
+    .hint("Connect again; entrapool is being restarted or removed.")
+}
+
+/// The server went away while the client had it.
+pub(super) fn server_closed(peer: impl fmt::Display) -> Report {
+    Report::fatal("08006", format!("entrapool: the server at {peer} closed the connection unexpectedly"))
+        .hint("The transaction did not commit, unless its COMMIT was under way. Connect again; after a failover the new server is found by name.")
+}
+
+/// The server broke the protocol.
+pub(super) fn server_malformed(violation: &Violation) -> Report {
+    Report::fatal(
+        "08P01",
+        format!("entrapool: the server broke the protocol: {violation}"),
+    )
+    .hint("This is a fault of entrapool or of a proxy in front of the server; please report it.")
+}
+
+/// The client broke the protocol.
+pub(super) fn client_malformed(violation: &Violation) -> Report {
+    let code = match violation {
+        Violation::TooLarge { .. } => "54000",
+        _ => "08P01",
+    };
+    Report::fatal(code, format!("entrapool: {violation}"))
+}
+
+/// The settings that the client asked for at its start can't be had.
+pub(super) fn bad_settings(error: &ServerError) -> Report {
+    let mut report = Report::fatal(&error.code, error.message.clone());
+    report.detail.clone_from(&error.detail);
+    report.hint.clone_from(&error.hint);
+    report
+}
+
+/// The route has all the clients it may have.
+pub(super) fn too_many_clients(limit: usize) -> Report {
+    Report::fatal("53300", format!("entrapool: too many clients: max_clients is {limit}"))
+        .hint("Raise max_clients, or look for an application that opens connections without closing them.")
+}
+
+/// The client named a database that the route does not serve.
+pub(super) fn database_not_allowed(database: &str, allowed: &[String]) -> Report {
+    Report::fatal(
+        "3D000",
+        format!("entrapool: database {database:?} is not served by this route"),
+    )
+    .hint(format!("The route allows: {}.", allowed.join(", ")))
+}
+
+/// Replication does not go through a pool.
+pub(super) fn no_replication() -> Report {
+    Report::fatal(
+        "0A000",
+        "entrapool: replication connections are not supported",
+    )
+    .hint("Connect to the server itself for replication.")
+}
+
+/// An operator ended the session.
+pub(super) fn killed() -> Report {
+    Report::fatal(
+        "57P01",
+        "terminating connection due to administrator command",
+    )
+}

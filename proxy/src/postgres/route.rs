@@ -1,0 +1,94 @@
+//! A route as it runs: its configuration, and everything that its sessions share.
+
+use std::sync::Arc;
+
+use entrapool_metrics::RouteMetrics;
+
+use super::connect::{Connector, Key};
+use crate::config;
+use crate::identity::TokenHandle;
+use crate::pool::Pools;
+use crate::session::registry::Registry;
+use crate::upstream::{Tls, TlsError};
+
+/// ALPN of PostgreSQL's direct TLS (55.2.11).
+const ALPN: &[u8] = b"postgresql";
+
+/// A route as it runs.
+pub struct Route {
+    pub(super) config: config::Route,
+    pub(super) metrics: Arc<RouteMetrics>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) pools: Pools<Connector>,
+}
+
+/// Why a route can't run.
+#[derive(Debug, thiserror::Error)]
+#[error("route {name}: {cause}")]
+pub struct RouteError {
+    name: String,
+    cause: TlsError,
+}
+
+impl Route {
+    /// Prepares `config` to run. Must be called on the runtime.
+    ///
+    /// # Errors
+    /// [`RouteError`]: roots that can't be read, a name that can't be verified.
+    pub fn new(
+        config: config::Route,
+        token: TokenHandle,
+        metrics: Arc<RouteMetrics>,
+        registry: Arc<Registry>,
+    ) -> Result<Arc<Self>, RouteError> {
+        let tls = Tls::of_route(&config.upstream, ALPN).map_err(|cause| RouteError {
+            name: config.name.clone(),
+            cause,
+        })?;
+        let connector = Connector::new(&config, tls, token, Arc::clone(&metrics));
+        let pools = Pools::new(connector, &config.pool, Arc::clone(&metrics));
+        Ok(Arc::new(Self {
+            config,
+            metrics,
+            registry,
+            pools,
+        }))
+    }
+
+    /// Opens the backends that are always kept, where the route knows their database.
+    pub fn warm(&self) {
+        if let Some(database) = self
+            .config
+            .database
+            .as_ref()
+            .filter(|_| self.config.pool.min_idle > 0)
+        {
+            self.pools.warm(&Key {
+                database: database.as_str().into(),
+            });
+        }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &config::Route {
+        &self.config
+    }
+
+    /// What is counted for this route.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<RouteMetrics> {
+        &self.metrics
+    }
+
+    /// How many backends are logged in.
+    #[must_use]
+    pub fn backends(&self) -> usize {
+        self.pools.backends()
+    }
+
+    /// Closes idle backends now and the others as they come back.
+    pub fn close(&self) {
+        self.pools.close();
+    }
+}

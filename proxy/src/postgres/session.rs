@@ -1,0 +1,247 @@
+//! Hot path: no allocation, no lock of ours, no logging. A session from its greeting to its end.
+//!
+//! A client that idles holds no buffer and no backend (`idle`). When it sends, it borrows one
+//! (`borrow`), everything is relayed both ways (`poll_relay`) until the backend could change
+//! hands, and [`judge`] says whether it does (`part_with`).
+
+mod relay;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use entrapool_metrics::{CancelResult, Cause, Closed};
+use entrapool_protocol::postgres::message::Report;
+use entrapool_protocol::postgres::settings::Settings;
+use entrapool_protocol::postgres::statements::Statements;
+use entrapool_protocol::postgres::tracker;
+
+use super::accept::{Opening, tell};
+use super::connect::Connector;
+use super::route::Route;
+use super::{recover, report};
+use crate::config::PoolMode;
+use crate::pool::{Lease, Pool};
+use crate::session::ending::Ending;
+use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
+use crate::session::registry::{Registered, Signal};
+use crate::session::wire::Socket;
+use relay::{Hold, Outcome};
+
+/// Numbers sessions, so that a backend knows whether it changes hands.
+static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
+/// A client that has been greeted.
+pub(super) struct Session {
+    client: Socket,
+    route: Arc<Route>,
+    pool: Arc<Pool<Connector>>,
+    registered: Registered,
+    /// What the session owns: settings and names of statements.
+    settings: Arc<Settings>,
+    statements: Statements,
+    number: u64,
+}
+
+/// The end of a session, with what the client is still to be told.
+struct End {
+    ending: Ending,
+    report: Option<Report>,
+}
+
+impl End {
+    fn silent(cause: Cause) -> Self {
+        Self {
+            ending: Ending::of(cause),
+            report: None,
+        }
+    }
+
+    fn told(cause: Cause, report: Report) -> Self {
+        Self {
+            ending: Ending::because(cause, &report.message),
+            report: Some(report),
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn new(route: Arc<Route>, client: Socket, opening: Opening) -> Self {
+        let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        let Opening {
+            registered,
+            pool,
+            settings,
+        } = opening;
+        let statements = Statements::new(number);
+        Self {
+            client,
+            route,
+            pool,
+            registered,
+            settings,
+            statements,
+            number,
+        }
+    }
+
+    /// Runs the session to its end.
+    pub(super) async fn run(mut self) -> Ending {
+        std::future::poll_fn(|cx| {
+            self.registered.entry.attach(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+        let End { ending, report } = loop {
+            if let Err(end) = self.turn().await {
+                break end;
+            }
+        };
+        if let Some(report) = report {
+            Box::pin(tell(self.client, &report)).await;
+        }
+        ending
+    }
+
+    /// Waits for the client, borrows a backend, relays until they part.
+    async fn turn(&mut self) -> Result<(), End> {
+        std::future::poll_fn(|cx| self.poll_idle(cx)).await?;
+        let now = Instant::now();
+        let lease = match self.pool.try_lease(self.number, now) {
+            Some(lease) => {
+                self.route.metrics.pool_wait.observe(0.0);
+                lease
+            }
+            None => Box::pin(self.wait_for_backend(now)).await?,
+        };
+        let mut hold = Hold::new(lease, now);
+        let outcome = std::future::poll_fn(|cx| self.poll_relay(&mut hold, cx)).await;
+        self.part(hold, outcome)
+    }
+
+    /// Ready when the client has sent something, or has gone; an error when the session ends.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let entry = &self.registered.entry;
+        if entry.any() {
+            if entry.is_raised(Signal::Kill) {
+                return Poll::Ready(Err(End::told(Cause::Killed, report::killed())));
+            }
+            if entry.is_raised(Signal::Drain) {
+                return Poll::Ready(Err(End::told(Cause::Drain, report::shutting_down())));
+            }
+            if entry.take(Signal::Cancel) {
+                self.route.metrics.cancels.inc(CancelResult::Stale);
+            }
+        }
+        let ready = ready!(self.client.poll_read_ready(cx));
+        Poll::Ready(ready.map_err(|_| End::silent(Cause::Gone)))
+    }
+
+    /// The slow path of borrowing. While all backends are busy the client's bytes stay in its
+    /// socket; but no login is made for a client that only says goodbye, so before that they
+    /// are looked at.
+    async fn wait_for_backend(&mut self, since: Instant) -> Result<Lease<Connector>, End> {
+        let mut pending = Vec::new();
+        if self.pool.could_grow() {
+            match self.client.read_more(&mut pending).await {
+                Ok(0) | Err(_) => return Err(End::silent(Cause::Gone)),
+                Ok(_) if pending.first() == Some(&b'X') => return Err(End::silent(Cause::Quit)),
+                Ok(_) => {}
+            }
+        }
+        let lease = self.pool.lease(self.number).await;
+        self.route
+            .metrics
+            .pool_wait
+            .observe(since.elapsed().as_secs_f64());
+        match lease {
+            Ok(mut lease) => {
+                lease.from_client.append(&pending);
+                Ok(lease)
+            }
+            Err(error) => {
+                let (cause, report) = report::no_backend(&error, self.pool.wait_timeout());
+                Err(End::told(cause, report))
+            }
+        }
+    }
+
+    /// The relay has come to an end, for now or for good.
+    fn part(&mut self, hold: Hold, outcome: Outcome) -> Result<(), End> {
+        let peer = hold.lease.peer;
+        let end = match outcome {
+            Outcome::Boundary => {
+                self.part_with(hold, Client::Here);
+                return Ok(());
+            }
+            Outcome::Quit => End::silent(Cause::Quit),
+            Outcome::Gone => End::silent(Cause::Gone),
+            Outcome::Drained => End::told(Cause::Drain, report::shutting_down()),
+            Outcome::Killed => End::told(Cause::Killed, report::killed()),
+            Outcome::ClientMalformed(violation) => {
+                End::told(Cause::Malformed, report::client_malformed(&violation))
+            }
+            Outcome::BadSettings(error) => {
+                End::told(Cause::StartupRefused, report::bad_settings(&error))
+            }
+            Outcome::ServerMalformed(violation) => {
+                close(hold.lease, Closed::Error);
+                let report = report::server_malformed(&violation);
+                return Err(End::told(Cause::ServerMalformed, report));
+            }
+            Outcome::ServerClosed => {
+                // A server that said why has said it to the client, too.
+                let told = hold.lease.tracker.is_dying();
+                close(hold.lease, Closed::Server);
+                let mut end = End::told(Cause::ServerClosed, report::server_closed(peer));
+                end.report = end.report.filter(|_| !told);
+                return Err(end);
+            }
+        };
+        self.part_with(hold, Client::Gone);
+        Err(end)
+    }
+
+    /// Gives the backend back in the way that the verdict says.
+    fn part_with(&self, hold: Hold, client: Client) {
+        let Hold {
+            mut lease,
+            cancelling,
+            ..
+        } = hold;
+        let boundary = match lease.tracker.boundary() {
+            tracker::Boundary::Idle if cancelling.is_none() => Boundary::Idle,
+            _ => Boundary::Inside,
+        };
+        let effects = lease.tracker.take_effects();
+        lease.residue |= effects;
+        let residue = if lease.residue.is_empty() {
+            Residue::None
+        } else {
+            Residue::Some
+        };
+        let mode = self.route.config.pool.mode;
+        match judge(boundary, residue, client, mode) {
+            Verdict::Release => {
+                lease.shrink();
+                lease.give_back(Instant::now());
+            }
+            // Keep can't come here: the relay ends only where a backend may go. If it did, the
+            // backend would be recovered like one whose client has gone.
+            Verdict::Clean | Verdict::Recover | Verdict::Keep => {
+                recover::spawn(lease, cancelling, Arc::clone(&self.route));
+            }
+        }
+    }
+
+    /// When backends change hands.
+    fn mode(&self) -> PoolMode {
+        self.route.config.pool.mode
+    }
+}
+
+fn close(mut lease: Lease<Connector>, reason: Closed) {
+    lease.closes_for(reason);
+    drop(lease);
+}

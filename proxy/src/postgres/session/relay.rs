@@ -1,0 +1,401 @@
+//! Hot path: no allocation, no lock of ours, no logging. Bytes both ways between a client and
+//! the backend that it holds.
+//!
+//! Everything that happens to a query happens in here, in this order: `poll_requests` reads
+//! the client, lets the tracker book (and, for prepared statements, rewrite) what it sent, and
+//! writes to the server; `poll_answers` reads the server, lets the tracker say what is for the
+//! client, and writes that. Neither side is read before what it caused on the other is written,
+//! so memory stays bounded; both are polled each time, so that neither waits for the other.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use entrapool_metrics::{CancelResult, Direction};
+use entrapool_protocol::postgres::Violation;
+use entrapool_protocol::postgres::effect::Effects;
+use entrapool_protocol::postgres::error::ServerError;
+use entrapool_protocol::postgres::settings::Settings;
+use entrapool_protocol::postgres::statements::Statements;
+use entrapool_protocol::postgres::tracker::{Boundary, Event};
+use tokio::task::JoinHandle;
+
+use super::{Route, Session};
+use crate::config::PoolMode;
+use crate::pool::Lease;
+use crate::postgres::adapt::{adapt, own};
+use crate::postgres::backend::Backend;
+use crate::postgres::cancel;
+use crate::postgres::connect::Connector;
+use crate::session::registry::Signal;
+use crate::session::wire::{Fill, Socket};
+
+/// A backend in a session's hands, and what the session knows only while it holds it.
+pub(super) struct Hold {
+    pub(super) lease: Lease<Connector>,
+    /// A cancel request on its way; the backend is not given back before it has arrived.
+    pub(super) cancelling: Option<JoinHandle<()>>,
+    /// Whether the backend was given the session's settings.
+    adapted: bool,
+    /// Whether the client's first bytes were read before there was a backend.
+    has_pending: bool,
+    /// When the oldest request without an answer came.
+    query_since: Instant,
+    transaction_since: Option<Instant>,
+}
+
+/// Why the relay stopped.
+pub(super) enum Outcome {
+    /// The backend may go to somebody else.
+    Boundary,
+    /// The client said goodbye.
+    Quit,
+    /// The client closed without a word.
+    Gone,
+    /// entrapool is stopping, and nothing is under way.
+    Drained,
+    /// An operator ended the session.
+    Killed,
+    /// The client broke the protocol.
+    ClientMalformed(Violation),
+    /// The server broke the protocol.
+    ServerMalformed(Violation),
+    /// The server closed, or can't be reached any more.
+    ServerClosed,
+    /// The server does not take the settings that the session owns.
+    BadSettings(ServerError),
+}
+
+impl Hold {
+    pub(super) fn new(lease: Lease<Connector>, now: Instant) -> Self {
+        let has_pending = !lease.from_client.is_empty();
+        Self {
+            lease,
+            cancelling: None,
+            adapted: false,
+            has_pending,
+            query_since: now,
+            transaction_since: None,
+        }
+    }
+}
+
+impl Session {
+    /// Relays until the session and its backend part.
+    pub(super) fn poll_relay(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match self.relay(hold, cx) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(Outcome::Boundary),
+            Err(outcome) => Poll::Ready(outcome),
+        }
+    }
+
+    fn relay(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<Poll<()>, Outcome> {
+        loop {
+            if self.registered.entry.any() {
+                self.heed_signals(hold)?;
+            }
+            let asked = self.poll_requests(hold, cx)?;
+            let answered = self.poll_answers(hold, cx)?;
+            if self.mode() == PoolMode::Transaction && is_quiet(&hold.lease) {
+                return Ok(poll_cancelled(hold, cx));
+            }
+            if !asked && !answered {
+                return Ok(Poll::Pending);
+            }
+        }
+    }
+
+    /// From the client to the server. Returns whether anything moved.
+    #[inline]
+    fn poll_requests(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<bool, Outcome> {
+        let mut moved = false;
+        if hold.has_pending {
+            hold.has_pending = false;
+            self.requests().forward_pending(hold)?;
+            moved = true;
+        }
+        loop {
+            if hold.lease.wire.is_blocked() {
+                match hold.lease.wire.poll_flush(cx) {
+                    Poll::Pending => return Ok(moved),
+                    Poll::Ready(Ok(())) => moved = true,
+                    Poll::Ready(Err(_)) => {
+                        // A server that closes may have said why.
+                        self.poll_answers(hold, cx)?;
+                        return Err(Outcome::ServerClosed);
+                    }
+                }
+            }
+            let Self {
+                client,
+                statements,
+                settings,
+                route,
+                ..
+            } = self;
+            let mut requests = Requests {
+                statements,
+                settings,
+                mode: route.config.pool.mode,
+            };
+            match client.poll_read_with(cx, |bytes| requests.forward(hold, bytes)) {
+                Poll::Pending => return Ok(moved),
+                Poll::Ready(Err(_)) => return Err(Outcome::Gone),
+                Poll::Ready(Ok(forwarded)) => {
+                    let count = forwarded?;
+                    route.metrics.bytes.add(Direction::ClientIn, count as u64);
+                    moved = true;
+                }
+            }
+        }
+    }
+
+    fn requests(&mut self) -> Requests<'_> {
+        let mode = self.mode();
+        Requests {
+            statements: &mut self.statements,
+            settings: &self.settings,
+            mode,
+        }
+    }
+
+    /// From the server to the client. Returns whether anything moved.
+    #[inline]
+    fn poll_answers(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<bool, Outcome> {
+        let mut moved = false;
+        loop {
+            while !hold.lease.to_client.is_empty() {
+                match self.client.poll_write(cx, hold.lease.to_client.filled()) {
+                    Poll::Pending => return Ok(moved),
+                    Poll::Ready(Err(_) | Ok(0)) => return Err(Outcome::Gone),
+                    Poll::Ready(Ok(sent)) => {
+                        self.sent(sent);
+                        hold.lease.to_client.consume(sent);
+                        moved = true;
+                    }
+                }
+            }
+            let Backend {
+                wire, from_server, ..
+            } = &mut *hold.lease;
+            match wire.poll_fill(cx, from_server) {
+                Poll::Pending => return Ok(moved),
+                Poll::Ready(Err(_) | Ok(Fill::End)) => return Err(Outcome::ServerClosed),
+                Poll::Ready(Ok(Fill::Bytes(count))) => {
+                    self.route
+                        .metrics
+                        .bytes
+                        .add(Direction::UpstreamIn, count as u64);
+                    self.answer(hold, cx)?;
+                    moved = true;
+                }
+            }
+        }
+    }
+
+    /// Deals with what the server has sent, up to the beginning of a message whose end is
+    /// needed. What is for the client leaves in as few writes as can be.
+    fn answer(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<(), Outcome> {
+        loop {
+            let names = (self.mode() == PoolMode::Transaction).then_some(&mut self.statements);
+            let Backend {
+                tracker,
+                from_server,
+                to_client,
+                ..
+            } = &mut *hold.lease;
+            let input = from_server.filled();
+            let step = tracker
+                .back(input, names)
+                .map_err(Outcome::ServerMalformed)?;
+            let (bytes, rest) = input.split_at(step.take);
+            if step.to_client {
+                let mut sent = 0;
+                let alone = rest.is_empty() && to_client.is_empty();
+                if alone && !bytes.is_empty() && !matches!(step.event, Event::Insert(_)) {
+                    sent = write_now(&mut self.client, cx, bytes)?;
+                    self.route
+                        .metrics
+                        .bytes
+                        .add(Direction::ClientOut, sent as u64);
+                }
+                to_client.append(bytes.get(sent..).unwrap_or_default());
+            }
+            let (mut report, mut ready) = (None, None);
+            let take = step.take;
+            match step.event {
+                Event::NeedMore => {
+                    from_server.consume(take);
+                    return Ok(());
+                }
+                Event::Next => {}
+                Event::Insert(bytes) => to_client.append(&bytes),
+                Event::Ready(boundary) => ready = Some(boundary).filter(|_| step.to_client),
+                Event::Parameter { name, value } => {
+                    report = Some((name.to_vec(), value.to_vec(), step.to_client));
+                }
+                Event::OwnQueryFailed(error) => return Err(Outcome::BadSettings(error)),
+            }
+            from_server.consume(take);
+            if let Some(boundary) = ready {
+                hold.answered(boundary, &self.route);
+            }
+            self.note(hold, report);
+        }
+    }
+
+    /// Notes what the last step said of the session.
+    fn note(&mut self, hold: &mut Hold, report: Option<(Vec<u8>, Vec<u8>, bool)>) {
+        if let Some((name, value, by_client)) = report {
+            hold.lease.reported(&name, &value);
+            if by_client {
+                own(&mut hold.lease, &mut self.settings, &name, &value);
+            }
+        }
+        let effects = hold.lease.tracker.take_effects();
+        if !effects.is_empty() {
+            hold.lease.residue |= effects;
+            if effects.any(Effects::DISCARD_ALL | Effects::DEALLOCATE_ALL) {
+                self.statements.clear();
+            }
+        }
+    }
+
+    fn sent(&self, count: usize) {
+        self.route
+            .metrics
+            .bytes
+            .add(Direction::ClientOut, count as u64);
+    }
+
+    /// Does what was asked from outside.
+    fn heed_signals(&self, hold: &mut Hold) -> Result<(), Outcome> {
+        let entry = &self.registered.entry;
+        if entry.is_raised(Signal::Kill) {
+            return Err(Outcome::Killed);
+        }
+        if entry.is_raised(Signal::Drain) && is_quiet(&hold.lease) {
+            return Err(Outcome::Drained);
+        }
+        if entry.take(Signal::Cancel) {
+            let owes = hold.lease.tracker.owes() && hold.cancelling.is_none();
+            match hold.lease.key.clone().filter(|_| owes) {
+                Some(key) => {
+                    let place = self.route.pools.connector().place();
+                    let peer = hold.lease.peer;
+                    hold.cancelling = Some(cancel::send(place, peer, key, &self.route.metrics));
+                }
+                None => self.route.metrics.cancels.inc(CancelResult::Stale),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The client's side of a relay, apart from its socket.
+struct Requests<'a> {
+    statements: &'a mut Statements,
+    settings: &'a Arc<Settings>,
+    mode: PoolMode,
+}
+
+impl Requests<'_> {
+    /// Stages what the client sent just now. Returns how much that was.
+    #[inline]
+    fn forward(&mut self, hold: &mut Hold, bytes: &[u8]) -> Result<usize, Outcome> {
+        if bytes.is_empty() {
+            return Err(Outcome::Gone);
+        }
+        if !hold.lease.from_client.is_empty() {
+            hold.lease.from_client.append(bytes);
+            self.forward_pending(hold)?;
+            return Ok(bytes.len());
+        }
+        let taken = self.stage(hold, bytes)?;
+        hold.lease
+            .from_client
+            .append(bytes.get(taken..).unwrap_or_default());
+        Ok(bytes.len())
+    }
+
+    /// Stages what waited for more bytes, or for a backend.
+    fn forward_pending(&mut self, hold: &mut Hold) -> Result<(), Outcome> {
+        let mut pending = std::mem::take(&mut hold.lease.from_client);
+        let taken = self.stage(hold, pending.filled())?;
+        pending.consume(taken);
+        hold.lease.from_client = pending;
+        Ok(())
+    }
+
+    #[inline]
+    fn stage(&mut self, hold: &mut Hold, bytes: &[u8]) -> Result<usize, Outcome> {
+        let backend = &mut *hold.lease;
+        if !backend.tracker.owes() {
+            let now = Instant::now();
+            hold.query_since = now;
+            hold.transaction_since.get_or_insert(now);
+        }
+        if !hold.adapted && bytes.first() != Some(&b'X') {
+            hold.adapted = true;
+            adapt(backend, self.settings);
+        }
+        let names = (self.mode == PoolMode::Transaction).then_some(&mut *self.statements);
+        let taken = backend
+            .tracker
+            .front(bytes, names, &mut backend.wire)
+            .map_err(Outcome::ClientMalformed)?;
+        if taken.terminate {
+            return Err(Outcome::Quit);
+        }
+        Ok(taken.bytes)
+    }
+}
+
+impl Hold {
+    /// The client has an answer.
+    fn answered(&mut self, boundary: Boundary, route: &Route) {
+        let now = Instant::now();
+        let metrics = &route.metrics;
+        metrics
+            .query_duration
+            .observe(now.duration_since(self.query_since).as_secs_f64());
+        self.query_since = now;
+        if boundary == Boundary::Idle
+            && let Some(since) = self.transaction_since.take()
+        {
+            metrics
+                .transaction_duration
+                .observe(now.duration_since(since).as_secs_f64());
+        }
+    }
+}
+
+/// Whether nothing is under way, in any buffer: the backend could be given back.
+fn is_quiet(backend: &Backend) -> bool {
+    backend.tracker.boundary() == Boundary::Idle
+        && backend.from_client.is_empty()
+        && backend.to_client.is_empty()
+        && !backend.wire.is_blocked()
+}
+
+/// Ready when no cancel request is on its way any more.
+fn poll_cancelled(hold: &mut Hold, cx: &mut Context<'_>) -> Poll<()> {
+    if let Some(task) = &mut hold.cancelling {
+        // A task that was aborted has sent nothing more either.
+        let _ = std::task::ready!(Pin::new(task).poll(cx));
+        hold.cancelling = None;
+    }
+    Poll::Ready(())
+}
+
+/// Writes what the socket takes now.
+#[inline]
+fn write_now(client: &mut Socket, cx: &mut Context<'_>, bytes: &[u8]) -> Result<usize, Outcome> {
+    match client.poll_write(cx, bytes) {
+        Poll::Ready(Ok(sent)) => Ok(sent),
+        Poll::Ready(Err(_)) => Err(Outcome::Gone),
+        Poll::Pending => Ok(0),
+    }
+}

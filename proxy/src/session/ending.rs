@@ -1,0 +1,50 @@
+//! Why a session ended, and whose fault it was. The log level and the counter of an ended
+//! session come from here and from nowhere else.
+
+use std::fmt;
+
+use entrapool_metrics::{Blame, Cause, Label, RouteMetrics};
+
+/// The end of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// The cause; it decides the blame.
+    pub cause: Cause,
+    /// What exactly happened, for the log; never a secret, never SQL.
+    pub detail: Option<String>,
+}
+
+impl Ending {
+    /// An end whose cause says it all.
+    #[must_use]
+    pub fn of(cause: Cause) -> Self {
+        Self {
+            cause,
+            detail: None,
+        }
+    }
+
+    /// An end with more to say.
+    pub fn because(cause: Cause, detail: impl fmt::Display) -> Self {
+        Self {
+            cause,
+            detail: Some(detail.to_string()),
+        }
+    }
+
+    /// Counts and logs the end.
+    pub fn record(&self, route: &str, session: i32, metrics: &RouteMetrics) {
+        metrics.sessions_ended.inc(self.cause);
+        let (cause, detail) = (
+            self.cause.value(),
+            self.detail.as_deref().unwrap_or_default(),
+        );
+        match (self.cause.blame(), self.cause) {
+            (Blame::Client, _) | (_, Cause::Drain | Cause::Killed) => {
+                tracing::debug!(route, session, cause, detail, "session ended");
+            }
+            (_, Cause::Internal) => tracing::error!(route, session, cause, detail, "session ended"),
+            _ => tracing::warn!(route, session, cause, detail, "session ended"),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What sessions of every protocol share: the wire, the verdict on a backend, the books of who
+//! is there, and why a session ended.
+
+pub mod ending;
+pub mod inbox;
+pub mod pin;
+pub mod registry;
+pub mod wire;

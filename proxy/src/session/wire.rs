@@ -1,0 +1,361 @@
+//! Hot path: no allocation once grown, one system call per read and per write.
+//!
+//! A [`Socket`] is a client's connection, which holds no buffer. A [`Wire`] is a backend's: TLS
+//! driven by hand over the socket, so that a read takes what there is in one call and a write
+//! sends everything staged at once.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use entrapool_protocol::Sink;
+use rustls::ClientConnection;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use zeroize::Zeroize;
+
+use super::inbox::Inbox;
+
+/// Most bytes read at once. Buffers of wires that nobody uses shrink to this.
+pub const READ: usize = 32 * 1024;
+
+/// How long a closed session waits for its client to close too.
+const LINGER: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Where every read of this thread lands first. Nothing waits while it is borrowed.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
+
+/// A stream socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// Unix domain.
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Reads what there is, up to [`READ`] bytes, and hands it to `use_bytes`; none means that
+    /// the peer has closed.
+    ///
+    /// # Errors
+    /// What the system says.
+    #[inline]
+    pub fn poll_read_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        use_bytes: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(match self {
+                Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            })?;
+            Poll::Ready(Ok(use_bytes(buffer.filled())))
+        })
+    }
+
+    /// Writes as much of `bytes` as the socket takes now.
+    ///
+    /// # Errors
+    /// What the system says.
+    #[inline]
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// Whether a read would find something (bytes, or the end).
+    ///
+    /// # Errors
+    /// What the system says.
+    #[inline]
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = std::future::poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = bytes.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Closes so that the peer gets what was written: it is told that nothing more comes, and
+    /// what it still sends is read, because unread bytes would turn the close into a reset.
+    pub async fn close(mut self) {
+        let closing = async {
+            std::future::poll_fn(|cx| match &mut self {
+                Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+                Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            })
+            .await?;
+            while std::future::poll_fn(|cx| self.poll_read_with(cx, <[u8]>::len)).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // A peer that goes on sending, or never closes, is left at that.
+        let _ = tokio::time::timeout(LINGER, closing).await;
+    }
+
+    /// Appends what comes next to `buffer`; 0 means that the peer has closed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn read_more(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        std::future::poll_fn(|cx| {
+            self.poll_read_with(cx, |bytes| {
+                buffer.extend_from_slice(bytes);
+                bytes.len()
+            })
+        })
+        .await
+    }
+}
+
+/// A backend's connection: staged bytes go out in one write, TLS records are opened into an
+/// [`Inbox`].
+#[derive(Debug)]
+pub struct Wire {
+    socket: Socket,
+    tls: Option<Box<ClientConnection>>,
+    /// Staged and not yet encrypted or (without TLS) sent.
+    out: Vec<u8>,
+    /// How much of `out` was sent already, without TLS.
+    sent: usize,
+}
+
+impl Sink for Wire {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+}
+
+impl Wire {
+    /// A connection without TLS, so far.
+    #[must_use]
+    pub fn plain(socket: Socket) -> Self {
+        Self {
+            socket,
+            tls: None,
+            out: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Begins TLS and runs its handshake to the end.
+    ///
+    /// # Errors
+    /// What rustls or the system says; the connection is of no use after it.
+    pub async fn secure(&mut self, connection: ClientConnection) -> io::Result<()> {
+        self.tls = Some(Box::new(connection));
+        let mut early = Inbox::default();
+        loop {
+            self.flush().await?;
+            match &self.tls {
+                Some(tls) if tls.is_handshaking() => {}
+                _ => return Ok(()),
+            }
+            if std::future::poll_fn(|cx| self.poll_fill(cx, &mut early)).await? == Fill::End {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server closed the connection during the handshake",
+                ));
+            }
+        }
+    }
+
+    /// Reads what there is and appends what it says to `inbox`.
+    ///
+    /// # Errors
+    /// What rustls or the system says.
+    #[inline]
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, inbox: &mut Inbox) -> Poll<io::Result<Fill>> {
+        let Self { socket, tls, .. } = self;
+        let fill = ready!(socket.poll_read_with(cx, |bytes| match tls {
+            _ if bytes.is_empty() => Ok(Fill::End),
+            None => {
+                inbox.append(bytes);
+                Ok(Fill::Bytes(bytes.len()))
+            }
+            Some(tls) => decrypt(tls, bytes, inbox),
+        }))?;
+        Poll::Ready(fill)
+    }
+
+    /// Whether a read would find something; see [`Socket::poll_read_ready`].
+    ///
+    /// # Errors
+    /// What the system says.
+    #[inline]
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_read_ready(cx)
+    }
+
+    /// Sends everything staged.
+    ///
+    /// # Errors
+    /// What rustls or the system says.
+    #[inline]
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(tls) = &mut self.tls else {
+            return self.poll_flush_plain(cx);
+        };
+        if !self.out.is_empty() && !tls.is_handshaking() {
+            tls.writer().write_all(&self.out)?;
+            self.out.clear();
+        }
+        while tls.wants_write() {
+            match tls.write_tls(&mut Outlet {
+                socket: &mut self.socket,
+                cx,
+            }) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush_plain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(left) = self.out.get(self.sent..).filter(|left| !left.is_empty()) {
+            match ready!(self.socket.poll_write(cx, left))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.sent += sent,
+            }
+        }
+        self.out.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether something staged has not been sent.
+    #[inline]
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        !self.out.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// As [`Wire::poll_flush`].
+    ///
+    /// # Errors
+    /// What rustls or the system says.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Waits for bytes. See [`Wire::poll_fill`].
+    ///
+    /// # Errors
+    /// What rustls or the system says; [`io::ErrorKind::UnexpectedEof`] at the end.
+    pub async fn fill(&mut self, inbox: &mut Inbox) -> io::Result<()> {
+        match std::future::poll_fn(|cx| self.poll_fill(cx, inbox)).await? {
+            Fill::Bytes(_) => Ok(()),
+            Fill::End => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Sends a secret and leaves no copy of it in here.
+    ///
+    /// # Errors
+    /// What rustls or the system says.
+    pub async fn flush_secret(&mut self) -> io::Result<()> {
+        let result = self.flush().await;
+        self.out.clear();
+        let spare = self.out.capacity();
+        self.out.resize(spare, 0);
+        self.out.zeroize();
+        result
+    }
+
+    /// Gives back memory that only a burst needed.
+    pub fn shrink(&mut self) {
+        if self.out.is_empty() && self.out.capacity() > READ {
+            self.out = Vec::new();
+        }
+    }
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// So many bytes for the inbox: none if it was only TLS's own.
+    Bytes(usize),
+    /// The peer has closed.
+    End,
+}
+
+/// Opens the records in `bytes`, which rustls takes in portions of its own size.
+fn decrypt(tls: &mut ClientConnection, mut bytes: &[u8], inbox: &mut Inbox) -> io::Result<Fill> {
+    let mut opened = 0;
+    let mut closed = false;
+    while !bytes.is_empty() {
+        tls.read_tls(&mut bytes)?;
+        let state = tls.process_new_packets().map_err(io::Error::other)?;
+        closed |= state.peer_has_closed();
+        let mut left = state.plaintext_bytes_to_read();
+        opened += left;
+        while left > 0 {
+            let mut reader = tls.reader();
+            let plain = reader.fill_buf()?;
+            inbox.append(plain);
+            let count = plain.len();
+            reader.consume(count);
+            left = left.saturating_sub(count);
+        }
+    }
+    Ok(if closed && opened == 0 {
+        Fill::End
+    } else {
+        Fill::Bytes(opened)
+    })
+}
+
+/// Lets rustls write into a socket that may not be ready.
+struct Outlet<'a, 'b, 'c> {
+    socket: &'a mut Socket,
+    cx: &'b mut Context<'c>,
+}
+
+impl Write for Outlet<'_, '_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.socket.poll_write(self.cx, bytes) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let result = match self.socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(self.cx, slices),
+            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(self.cx, slices),
+        };
+        match result {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

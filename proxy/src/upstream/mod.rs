@@ -1,0 +1,9 @@
+//! The way to a server: a TCP connection, then TLS over it. Knows no database protocol, which
+//! is why these are two calls: the protocol may have to speak in between.
+
+mod dial;
+mod secure;
+
+pub(crate) use dial::open;
+pub use dial::{DialError, Dialed, dial};
+pub use secure::{Tls, TlsError};
