@@ -87,17 +87,27 @@ fn read(item: &[Token<'_>]) -> Item {
     Item {
         name: alias.or(name),
         kind,
-        narrow: !expression
-            .iter()
-            .any(|token| matches!(token.kind, Kind::Word | Kind::Quoted)),
+        narrow: is_narrow(expression),
     }
+}
+
+/// Only literals, parameters, and casts to types that are no wider than int4.
+fn is_narrow(expression: &[Token<'_>]) -> bool {
+    let mut cast = false;
+    expression.iter().all(|token| {
+        let named = matches!(token.kind, Kind::Word | Kind::Quoted);
+        let narrow = !named || (cast && PgType::named(token.text) != PgType::Int8);
+        cast = token.is_symbol("::");
+        narrow
+    })
 }
 
 /// Name and type of an expression, as far as its form tells.
 fn describe(expression: &[Token<'_>]) -> (Option<String>, Option<PgType>) {
-    if let Some(at) = expression.iter().rposition(|token| token.is_symbol("::"))
-        && let Ok((kind, length)) = type_name(&expression[at + 1..])
-        && at + 1 + length == expression.len()
+    if let [_, cast, after @ ..] = expression
+        && cast.is_symbol("::")
+        && let Ok((kind, length)) = type_name(after)
+        && length == after.len()
     {
         return (Some(internal_name(kind).to_owned()), Some(kind));
     }
@@ -210,6 +220,17 @@ mod tests {
                 text("bool", Some(PgType::Bool)),
             ]
         );
+    }
+
+    #[test]
+    fn sums_of_small_things_are_small() {
+        let narrow = |sql: &str| {
+            let all = statements(sql).unwrap();
+            select_list(&all[0]).unwrap().iter().all(|item| item.narrow)
+        };
+        assert!(narrow("select 40 + $1::int, 1"));
+        assert!(!narrow("select 40 + $1::int8"));
+        assert!(!narrow("select 40 + a from t"));
     }
 
     #[test]
