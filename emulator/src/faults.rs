@@ -1,7 +1,7 @@
 //! Scripted misbehaviour of the managed-identity endpoints, and the count of what they saw.
 //!
 //! A test queues faults for the next requests, or sets one that stays. The endpoints ask
-//! [`Faults::next`] once per request. Refused connections are not here: they need the listener
+//! `Faults::next` once per request. Refused connections are not here: they need the listener
 //! closed (see `Imds::refuse_connections`).
 
 use std::collections::{BTreeMap, VecDeque};

@@ -2,7 +2,7 @@
 //!
 //! The wire protocol with TLS and token logins is real (pgwire's codec behind our own login); the
 //! store is SQLite. What it does not know it refuses with an error, never with an empty success.
-//! See [`session`] for what it knows.
+//! The session module lists what it knows.
 
 mod columns;
 mod lexer;

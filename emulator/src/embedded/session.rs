@@ -113,7 +113,7 @@ impl Session {
                 }
             }
             Message::Query(query) => {
-                // PostgreSQL skips up to Sync only; a Query is read and thrown away as well.
+                // Up to Sync, PostgreSQL throws everything away, a Query as well.
                 if !self.skipping {
                     self.simple(&query.query, out)?;
                 }
