@@ -27,14 +27,14 @@ const STARTUP_LIMIT: Duration = Duration::from_secs(60);
 /// A login that did not lead to a session.
 struct Refused {
     ending: Ending,
-    report: Option<Report>,
+    report: Option<Box<Report>>,
 }
 
 impl Refused {
     fn new(cause: Cause, report: Report) -> Self {
         Self {
             ending: Ending::because(cause, &report.message),
-            report: Some(report),
+            report: Some(Box::new(report)),
         }
     }
 

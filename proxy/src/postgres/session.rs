@@ -47,7 +47,7 @@ pub(super) struct Session {
 /// The end of a session, with what the client is still to be told.
 struct End {
     ending: Ending,
-    report: Option<Report>,
+    report: Option<Box<Report>>,
 }
 
 impl End {
@@ -61,7 +61,7 @@ impl End {
     fn told(cause: Cause, report: Report) -> Self {
         Self {
             ending: Ending::because(cause, &report.message),
-            report: Some(report),
+            report: Some(Box::new(report)),
         }
     }
 }
@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// Ready when the client has sent something, or has gone; an error when the session ends.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+    fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let entry = &self.registered.entry;
         if entry.any() {
             if entry.is_raised(Signal::Kill) {
@@ -168,7 +168,7 @@ impl Session {
     }
 
     /// The relay has come to an end, for now or for good.
-    fn part(&mut self, hold: Hold, outcome: Outcome) -> Result<(), End> {
+    fn part(&self, hold: Hold, outcome: Outcome) -> Result<(), End> {
         let peer = hold.lease.peer;
         let end = match outcome {
             Outcome::Boundary => {

@@ -281,7 +281,7 @@ impl Tracker {
         &mut self,
         header: Header,
         message: &[u8],
-        names: &mut Statements,
+        names: &Statements,
     ) -> Result<Action, Violation> {
         let end = header.total().min(message.len());
         let body = message.get(HEADER..end).unwrap_or_default();
@@ -361,7 +361,7 @@ impl Tracker {
 
     /// Makes sure that the backend holds the statement that a Bind or Describe names. Returns
     /// what to call it, or `None` if the message can pass as it is (and has been booked).
-    fn use_statement(&mut self, name: &[u8], names: &mut Statements, kind: Kind) -> Option<Target> {
+    fn use_statement(&mut self, name: &[u8], names: &Statements, kind: Kind) -> Option<Target> {
         if name.is_empty() {
             return self.use_unnamed(names, kind);
         }
