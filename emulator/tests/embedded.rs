@@ -339,6 +339,40 @@ async fn discard_all_forgets_the_session() -> Outcome {
 }
 
 #[tokio::test]
+async fn settings_follow_their_transaction() -> Outcome {
+    let azure = azure().await?;
+    let client = client(&azure).await?;
+    let show = async |name: &str| {
+        let row = client.query_one(&format!("show {name}"), &[]).await?;
+        anyhow::Ok(row.get::<_, String>(0))
+    };
+    let set = r"select pg_catalog.set_config(E'app.user',E'o''b',false),set_config('TimeZone','Asia/Tokyo',false)";
+    let row = client.query_one(set, &[]).await?;
+    assert_eq!((row.get(0), row.get(1)), ("o'b", "Asia/Tokyo"));
+    client.simple_query(set).await?;
+    assert_eq!(show("app.user").await?, "o'b");
+    client
+        .batch_execute("begin; set app.user = 'x'; rollback")
+        .await?;
+    assert_eq!(show("app.user").await?, "o'b");
+    let outcome = client
+        .batch_execute("set app.user = 'x'; select missing")
+        .await;
+    assert_eq!(code(outcome), Some(SqlState::UNDEFINED_COLUMN));
+    assert_eq!(show("app.user").await?, "o'b");
+    client
+        .batch_execute("begin; set app.user = 'y'; commit")
+        .await?;
+    assert_eq!(show("app.user").await?, "y");
+    client.batch_execute(r#"reset "app"."user""#).await?;
+    assert_eq!(
+        code(client.query("show app.user", &[]).await),
+        Some(SqlState::UNDEFINED_OBJECT)
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn portals_give_rows_in_parts() -> Outcome {
     let azure = azure().await?;
     let mut client = client(&azure).await?;

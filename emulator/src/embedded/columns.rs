@@ -114,7 +114,7 @@ fn describe(expression: &[Token<'_>]) -> (Option<String>, Option<PgType>) {
     let other = || Some("?column?".to_owned());
     match expression {
         [one] => match one.kind {
-            Kind::String => (other(), Some(PgType::Text)),
+            Kind::String | Kind::Escaped => (other(), Some(PgType::Text)),
             Kind::Number if one.text.parse::<i32>().is_ok() => (other(), Some(PgType::Int4)),
             Kind::Number if one.text.parse::<i64>().is_ok() => (other(), Some(PgType::Int8)),
             Kind::Number => (other(), Some(PgType::Float8)),

@@ -1,7 +1,7 @@
 //! Cuts SQL into tokens and statements, as far as PostgreSQL 4.1 goes here.
 //!
 //! Knows quotes, comments, parameters and casts; it does not parse. Refuses forms whose meaning
-//! SQLite would get wrong (escape strings, dollar quotes).
+//! SQLite would get wrong (dollar quotes, bit strings).
 
 use super::sql_error::SqlError;
 
@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Number,
     /// A string in single quotes.
     String,
+    /// `E'…'`, with only such escapes as stand for one character (PostgreSQL 4.1.2.2).
+    Escaped,
     /// `$1` and so on.
     Parameter(usize),
     /// Punctuation: one character, or `::`.
@@ -50,6 +52,7 @@ impl Token<'_> {
             Kind::Word => self.text.to_ascii_lowercase(),
             Kind::Quoted => inner("\""),
             Kind::String => inner("'"),
+            Kind::Escaped => unescaped(self.text),
             _ => self.text.to_owned(),
         }
     }
@@ -87,7 +90,7 @@ fn tokens(sql: &str) -> Result<Vec<Token<'_>>, SqlError> {
         }
         let (kind, length) = token(rest, first)?;
         let text = &rest[..length];
-        // E'…', B'…', X'…', U&'…': the prefix touches the quote.
+        // B'…', X'…', N'…': the prefix touches the quote.
         let prefixed = found.last().is_some_and(|last| {
             last.kind == Kind::Word && last.text.as_bytes().as_ptr_range().end == text.as_ptr()
         });
@@ -103,6 +106,9 @@ fn tokens(sql: &str) -> Result<Vec<Token<'_>>, SqlError> {
 }
 
 fn token(rest: &str, first: char) -> Result<(Kind, usize), SqlError> {
+    if matches!(first, 'e' | 'E') && rest[1..].starts_with('\'') {
+        return Ok((Kind::Escaped, escaped(rest)?));
+    }
     let run = |inside: fn(char) -> bool| rest.find(|c| !inside(c)).unwrap_or(rest.len());
     Ok(match first {
         '\'' => (Kind::String, quoted(rest, '\'')?),
@@ -174,6 +180,53 @@ fn quoted(rest: &str, quote: char) -> Result<usize, SqlError> {
     }
 }
 
+/// The length of an escape string. Numeric escapes (`\\x41`, `\\101`, `\\u0041`) are refused.
+fn escaped(rest: &str) -> Result<usize, SqlError> {
+    let mut characters = rest.char_indices().skip(2).peekable();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '\\' => match characters.next() {
+                Some((_, next)) if escape(next).is_some() => {}
+                _ => return Err(SqlError::unsupported("numeric escapes in strings")),
+            },
+            '\'' if characters.peek().is_some_and(|(_, next)| *next == '\'') => {
+                characters.next();
+            }
+            '\'' => return Ok(at + 1),
+            _ => {}
+        }
+    }
+    Err(SqlError::error("42601", "unterminated quoted string"))
+}
+
+/// What a character after a backslash stands for.
+fn escape(character: char) -> Option<char> {
+    Some(match character {
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'x' | 'u' | 'U' | '0'..='7' => return None,
+        other => other,
+    })
+}
+
+/// The content of a whole escape string.
+fn unescaped(text: &str) -> String {
+    let mut content = String::new();
+    let mut characters = text[2..text.len() - 1].chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => content.extend(characters.next().and_then(escape)),
+            // The second of two quotes.
+            '\'' => content.extend(characters.next()),
+            other => content.push(other),
+        }
+    }
+    content
+}
+
 /// Block comments nest (PostgreSQL 4.1.5).
 fn after_comment(rest: &str) -> Result<&str, SqlError> {
     let mut depth = 1;
@@ -241,9 +294,20 @@ mod tests {
     }
 
     #[test]
+    fn escape_strings_are_read() {
+        let found = tokens(r"e'o''b\\c\'\n' E'' e").unwrap();
+        let kinds: Vec<_> = found.iter().map(|token| token.kind).collect();
+        assert_eq!(kinds, [Kind::Escaped, Kind::Escaped, Kind::Word]);
+        assert_eq!(found[0].unquoted(), "o'b\\c'\n");
+        assert_eq!(found[1].unquoted(), "");
+        assert_eq!(tokens(r"E'a\'").unwrap_err().code, "42601");
+    }
+
+    #[test]
     fn what_sqlite_would_misread_is_refused() {
         for sql in [
-            "select E'\\n'",
+            "select E'\\x41'",
+            "select B'1'",
             "select $$a$$",
             "select ?",
             "select a[1]",

@@ -16,12 +16,14 @@ use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQu
 use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus, SecretKey};
 
 use super::lexer::{Token, statements};
-use super::reply::{put, put_columns, put_error, put_row};
+use super::reply::{Column, put, put_columns, put_error, put_row};
 use super::settings::{Report, Settings};
 use super::sql_error::SqlError;
 use super::statement::{Statement, understand};
 use super::store::Store;
+use super::types::PgType;
 use extended::{Portal, Prepared};
+use rusqlite::types::Value;
 use transaction::Transaction;
 
 /// Whether the conversation goes on.
@@ -162,6 +164,12 @@ impl Session {
                 put_row(out, &columns, &[], &row)?;
                 return complete(out, "SHOW");
             }
+            Statement::SetConfig(settings) => {
+                put_columns(out, &set_config_columns(&settings), &[])?;
+                let row = self.set_config(&settings, out)?;
+                put_row(out, &set_config_columns(&settings), &[], &row)?;
+                return complete(out, "SELECT 1");
+            }
             other => return self.session_statement(&other, out),
         };
         self.enter()?;
@@ -188,7 +196,11 @@ impl Session {
         if self.control(statement, out)? {
             return Ok(());
         }
-        self.refuse_if_failed()?;
+        if *statement == Statement::DiscardAll {
+            self.refuse_if_failed()?;
+        } else {
+            self.enter()?;
+        }
         let reports = match statement {
             Statement::Set { name, value } => self.settings.set(name, value)?.into_iter().collect(),
             Statement::Reset(name) => self.settings.reset(name)?.into_iter().collect(),
@@ -222,6 +234,24 @@ impl Session {
         )
     }
 
+    /// Sets each and gives the row of the result.
+    fn set_config(
+        &mut self,
+        settings: &[(String, String)],
+        out: &mut BytesMut,
+    ) -> Result<Vec<Value>, SqlError> {
+        self.enter()?;
+        for (name, value) in settings {
+            if let Some(report) = self.settings.set(name, value)? {
+                put_report(out, report)?;
+            }
+        }
+        Ok(settings
+            .iter()
+            .map(|(_, value)| Value::Text(value.clone()))
+            .collect())
+    }
+
     fn discard_all(&mut self) -> Result<Vec<Report>, SqlError> {
         if self.transaction == Transaction::Block {
             let text = "DISCARD ALL cannot run inside a transaction block";
@@ -238,10 +268,19 @@ impl Session {
     }
 }
 
+/// The columns of `SELECT set_config(…), …`.
+fn set_config_columns(settings: &[(String, String)]) -> Vec<Column> {
+    let column = || Column {
+        name: "set_config".to_owned(),
+        kind: PgType::Text,
+    };
+    settings.iter().map(|_| column()).collect()
+}
+
 fn put_report(out: &mut BytesMut, report: Report) -> Result<(), SqlError> {
     put(
         out,
-        &ParameterStatus::new(report.name.to_owned(), report.value),
+        &ParameterStatus::new(report.name.into_owned(), report.value),
     )
 }
 

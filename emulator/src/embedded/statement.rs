@@ -22,6 +22,8 @@ pub(super) enum Statement {
         name: String,
         value: String,
     },
+    /// `SELECT set_config(name, value, false), …`: SET with a result.
+    SetConfig(Vec<(String, String)>),
     /// SET x TO DEFAULT, RESET x.
     Reset(String),
     ResetAll,
@@ -90,7 +92,8 @@ pub(super) fn understand(tokens: &[Token<'_>]) -> Result<Statement, SqlError> {
         "show" => Statement::Show(setting_name(rest)?),
         "set" => set(rest)?,
         "reset" if rest.first().is_some_and(|word| word.is_word("all")) => Statement::ResetAll,
-        "reset" => Statement::Reset(name(rest, "RESET")?),
+        "reset" => Statement::Reset(dotted(rest).ok_or_else(|| form("RESET"))?),
+        "select" if is_set_config(rest) => set_config(rest)?,
         "discard" if rest.first().is_some_and(|word| word.is_word("all")) => Statement::DiscardAll,
         "deallocate" => match skip(rest, "prepare") {
             [all] if all.is_word("all") => Statement::DeallocateAll,
@@ -134,7 +137,7 @@ fn setting_name(rest: &[Token<'_>]) -> Result<String, SqlError> {
         [transaction, ..] if transaction.is_word("transaction") && rest.len() == 3 => {
             Ok("transaction_isolation".to_owned())
         }
-        rest => name(rest, "SHOW"),
+        rest => dotted(rest).ok_or_else(|| form("SHOW")),
     }
 }
 
@@ -144,8 +147,14 @@ fn set(rest: &[Token<'_>]) -> Result<Statement, SqlError> {
         [time, zone, value @ ..] if time.is_word("time") && zone.is_word("zone") => {
             ("TimeZone".to_owned(), value)
         }
-        [name, to, value @ ..] if to.is_word("to") || to.is_symbol("=") => (name.unquoted(), value),
-        _ => return Err(SqlError::unsupported("this form of SET")),
+        rest => {
+            let at = rest
+                .iter()
+                .position(|token| token.is_word("to") || token.is_symbol("="))
+                .ok_or_else(|| form("SET"))?;
+            let name = dotted(&rest[..at]).ok_or_else(|| form("SET"))?;
+            (name, &rest[at + 1..])
+        }
     };
     if matches!(value, [word] if word.is_word("default")) {
         return Ok(Statement::Reset(name));
@@ -174,7 +183,72 @@ fn skip<'a, 'b>(rest: &'b [Token<'a>], word: &str) -> &'b [Token<'a>] {
 fn name(rest: &[Token<'_>], verb: &str) -> Result<String, SqlError> {
     match rest {
         [one] if matches!(one.kind, Kind::Word | Kind::Quoted) => Ok(one.unquoted()),
-        _ => Err(SqlError::unsupported(&format!("this form of {verb}"))),
+        _ => Err(form(verb)),
+    }
+}
+
+fn form(verb: &str) -> SqlError {
+    SqlError::unsupported(&format!("this form of {verb}"))
+}
+
+/// The name of a setting: one word, or several with dots between them.
+fn dotted(tokens: &[Token<'_>]) -> Option<String> {
+    let names: Option<Vec<String>> = tokens
+        .split(|token| token.is_symbol("."))
+        .map(|part| match part {
+            [one] if matches!(one.kind, Kind::Word | Kind::Quoted) => Some(one.unquoted()),
+            _ => None,
+        })
+        .collect();
+    names.map(|names| names.join("."))
+}
+
+fn is_set_config(rest: &[Token<'_>]) -> bool {
+    let rest = skip_schema(rest);
+    rest.first().is_some_and(|word| word.is_word("set_config"))
+}
+
+fn skip_schema<'a, 'b>(rest: &'b [Token<'a>]) -> &'b [Token<'a>] {
+    match rest {
+        [schema, dot, after @ ..] if schema.is_word("pg_catalog") && dot.is_symbol(".") => after,
+        _ => rest,
+    }
+}
+
+/// A select list of nothing but calls with literals, for the session and not the transaction.
+fn set_config(mut rest: &[Token<'_>]) -> Result<Statement, SqlError> {
+    let mut settings = Vec::new();
+    loop {
+        let [
+            function,
+            open,
+            name,
+            comma,
+            value,
+            second,
+            local,
+            close,
+            after @ ..,
+        ] = skip_schema(rest)
+        else {
+            return Err(form("set_config"));
+        };
+        let literals = [name, value]
+            .iter()
+            .all(|token| matches!(token.kind, Kind::String | Kind::Escaped));
+        let punctuated = open.is_symbol("(")
+            && comma.is_symbol(",")
+            && second.is_symbol(",")
+            && close.is_symbol(")");
+        if !function.is_word("set_config") || !literals || !punctuated || !local.is_word("false") {
+            return Err(form("set_config"));
+        }
+        settings.push((name.unquoted(), value.unquoted()));
+        match after {
+            [] => return Ok(Statement::SetConfig(settings)),
+            [comma, more @ ..] if comma.is_symbol(",") => rest = more,
+            _ => return Err(form("set_config")),
+        }
     }
 }
 
@@ -285,6 +359,7 @@ impl Rewrite {
                 self.parameters = self.parameters.max(number);
                 format!("?{number}")
             }
+            Kind::Escaped => spelled(&Value::Text(token.unquoted())),
             Kind::Word if self.in_definition => defined(token),
             Kind::Word
                 if !called && !qualified && BARE_CALLS.iter().any(|call| token.is_word(call)) =>
@@ -299,7 +374,9 @@ impl Rewrite {
     /// that do not fit.
     fn cast(&mut self, before: Option<&Token<'_>>, kind: PgType) -> Result<(), SqlError> {
         let literal = match before {
-            Some(token) if matches!(token.kind, Kind::String | Kind::Number) => token.unquoted(),
+            Some(token) if matches!(token.kind, Kind::String | Kind::Escaped | Kind::Number) => {
+                token.unquoted()
+            }
             Some(token) if matches!(token.kind, Kind::Parameter(_)) => {
                 if let Kind::Parameter(number) = token.kind {
                     self.casts.push((number, kind));
@@ -407,6 +484,18 @@ mod tests {
             ),
             ("SET TIME ZONE 'UTC'", set("TimeZone", "UTC")),
             ("set search_path to a, b", set("search_path", "a, b")),
+            ("set app.user = 'me'", set("app.user", "me")),
+            (
+                r"select pg_catalog.set_config(E'app.user',E'o''b\\c',false),set_config('a','b',false)",
+                Statement::SetConfig(vec![
+                    ("app.user".to_owned(), r"o'b\c".to_owned()),
+                    ("a".to_owned(), "b".to_owned()),
+                ]),
+            ),
+            (
+                r#"reset "app"."user""#,
+                Statement::Reset("app.user".to_owned()),
+            ),
             ("set x to default", Statement::Reset("x".to_owned())),
             ("reset all", Statement::ResetAll),
             ("DISCARD ALL", Statement::DiscardAll),
@@ -431,6 +520,9 @@ mod tests {
             "SELECT a::int FROM t",
             "SELECT '1'::jsonb",
             "DISCARD TEMP",
+            "SELECT set_config('a', 'b', true)",
+            "SELECT set_config('a', 'b', false) FROM t",
+            "SELECT set_config('a', $1, false)",
         ] {
             assert_eq!(one(sql).unwrap_err().code, "0A000", "{sql}");
         }

@@ -15,7 +15,7 @@ use super::super::sql_error::SqlError;
 use super::super::statement::{Statement, understand};
 use super::super::store::Shape;
 use super::super::types::{Format, PgType};
-use super::{Session, complete};
+use super::{Session, complete, set_config_columns};
 
 /// A parsed statement.
 #[derive(Debug, Clone)]
@@ -98,6 +98,10 @@ impl Session {
             Some(Statement::Show(name)) => Shape {
                 parameters: Vec::new(),
                 columns: self.show(name)?.0,
+            },
+            Some(Statement::SetConfig(settings)) => Shape {
+                parameters: Vec::new(),
+                columns: set_config_columns(settings),
             },
             _ => Shape {
                 parameters: Vec::new(),
@@ -209,6 +213,10 @@ impl Session {
                 let outcome = self.store.run(data, &portal.values)?;
                 Ok(Some((outcome.rows.into_iter(), outcome.tag)))
             }
+            Some(Statement::SetConfig(settings)) => {
+                let row = self.set_config(settings, out)?;
+                Ok(Some((vec![row].into_iter(), "SELECT 1".to_owned())))
+            }
             Some(other) => self.session_statement(other, out).map(|()| None),
         }
     }
@@ -218,7 +226,7 @@ impl Session {
         self.refuse_if_failed()?;
         let (name, value) = self.settings.show(name)?;
         let column = Column {
-            name: name.to_owned(),
+            name: name.into_owned(),
             kind: PgType::Text,
         };
         Ok((vec![column], vec![Value::Text(value)]))

@@ -7,7 +7,7 @@ use pgwire::messages::response::TransactionStatus;
 use super::super::reply::{put_error, put_warning};
 use super::super::sql_error::SqlError;
 use super::super::statement::Statement;
-use super::{Session, complete};
+use super::{Session, complete, put_report};
 
 /// Where the session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,7 @@ impl Session {
         self.refuse_if_failed()?;
         if self.transaction == Transaction::Idle {
             self.store.control("BEGIN")?;
+            self.settings.begin();
             self.transaction = Transaction::Implicit;
         }
         Ok(())
@@ -55,7 +56,7 @@ impl Session {
     /// At the end of a Query message, or at Sync.
     pub(super) fn end_implicit(&mut self, out: &mut BytesMut) {
         if self.transaction == Transaction::Implicit {
-            match self.finish("COMMIT") {
+            match self.finish("COMMIT", out) {
                 Ok(()) => {}
                 Err(error) => self.fail(&error, out),
             }
@@ -73,7 +74,7 @@ impl Session {
             Transaction::Block => self.transaction = Transaction::Failed,
             Transaction::Implicit => {
                 // There is nothing to commit, so nothing is lost if SQLite has undone it already.
-                let _undone = self.finish("ROLLBACK");
+                let _undone = self.finish("ROLLBACK", out);
                 self.transaction = Transaction::Idle;
             }
         }
@@ -117,17 +118,17 @@ impl Session {
             Transaction::Idle | Transaction::Implicit => {
                 put_warning(out, "25P01", "there is no transaction in progress");
                 if self.transaction == Transaction::Implicit {
-                    self.finish(how)?;
+                    self.finish(how, out)?;
                 }
                 Ok(how)
             }
             Transaction::Block => {
-                self.finish(how)?;
+                self.finish(how, out)?;
                 Ok(how)
             }
             // COMMIT of a failed transaction is answered with ROLLBACK.
             Transaction::Failed => {
-                self.finish("ROLLBACK")?;
+                self.finish("ROLLBACK", out)?;
                 Ok("ROLLBACK")
             }
         }
@@ -158,20 +159,25 @@ impl Session {
         }
     }
 
-    fn finish(&mut self, how: &str) -> Result<(), SqlError> {
-        if self.store.in_transaction()
-            && let Err(error) = self.store.control(how)
-        {
-            // A COMMIT that fails has not happened; PostgreSQL ends the transaction then.
-            if self.store.in_transaction() {
-                self.store.control("ROLLBACK")?;
-            }
-            self.transaction = Transaction::Idle;
-            return Err(error);
+    fn finish(&mut self, how: &str, out: &mut BytesMut) -> Result<(), SqlError> {
+        let mut outcome = Ok(());
+        if self.store.in_transaction() {
+            outcome = self.store.control(how);
+        }
+        // A COMMIT that fails has not happened; PostgreSQL ends the transaction then.
+        if outcome.is_err() && self.store.in_transaction() {
+            self.store.control("ROLLBACK")?;
         }
         self.transaction = Transaction::Idle;
         self.portals.clear();
-        Ok(())
+        if how == "COMMIT" && outcome.is_ok() {
+            self.settings.commit();
+        } else {
+            for report in self.settings.roll_back() {
+                put_report(out, report)?;
+            }
+        }
+        outcome
     }
 }
 
