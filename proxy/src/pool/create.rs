@@ -110,7 +110,9 @@ impl<C: Connect> Pool<C> {
     fn needs_another(&self) -> bool {
         let creating = self.creating.load(Ordering::Relaxed);
         let live = self.live.load(Ordering::Relaxed);
-        let wanted = self.waiting.load(Ordering::Relaxed) > creating
+        // A backend that is on its way to somebody who waits still counts as available.
+        let coming = creating + self.idle.status().available;
+        let wanted = self.waiting.load(Ordering::Relaxed) > coming
             || self.keep.load(Ordering::Relaxed) > creating + live;
         wanted && creating < MOST_AT_ONCE
     }
