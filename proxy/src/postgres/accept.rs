@@ -53,8 +53,8 @@ pub async fn serve(route: Arc<Route>, mut client: Socket) {
     match Box::pin(log_in(&route, &mut client)).await {
         Ok(Some(opening)) => {
             let pid = opening.registered.pid;
-            let session = Session::new(Arc::clone(&route), client, opening);
-            let ending = session.run().await;
+            let (session, ahead) = Session::new(Arc::clone(&route), client, opening);
+            let ending = session.run(ahead).await;
             ending.record(&route.config.name, pid, &route.metrics);
         }
         Ok(None) => {}
@@ -72,6 +72,8 @@ pub(super) struct Opening {
     pub(super) registered: Registered,
     pub(super) pool: Arc<Pool<Connector>>,
     pub(super) settings: Arc<Settings>,
+    /// What the client sent behind its StartupMessage.
+    pub(super) ahead: Vec<u8>,
 }
 
 /// Sends a last message and closes.
@@ -87,7 +89,7 @@ pub(super) async fn tell(mut client: Socket, report: &Report) {
 /// From the first byte to the greeting; `None` after a cancel request.
 async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Opening>, Refused> {
     let first = tokio::time::timeout(STARTUP_LIMIT, first_packet(client)).await;
-    let first = first.map_err(|_| Refused::silent(Cause::NoStartup))??;
+    let (first, ahead) = first.map_err(|_| Refused::silent(Cause::NoStartup))??;
     let startup = match first {
         FirstPacket::Startup(startup) => startup,
         FirstPacket::Cancel(key) => {
@@ -135,11 +137,12 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Openin
         registered,
         pool,
         settings,
+        ahead,
     }))
 }
 
 /// Reads packets until one is more than a wish for encryption; wishes are refused, each once.
-async fn first_packet(client: &mut Socket) -> Result<FirstPacket, Refused> {
+async fn first_packet(client: &mut Socket) -> Result<(FirstPacket, Vec<u8>), Refused> {
     let mut buffer = Vec::new();
     let mut wishes = 2;
     loop {
@@ -152,7 +155,10 @@ async fn first_packet(client: &mut Socket) -> Result<FirstPacket, Refused> {
                 buffer.drain(..length);
                 gone(client.write_all(b"N").await)?;
             }
-            Ok(Some((packet, _))) => return Ok(packet),
+            Ok(Some((packet, length))) => {
+                buffer.drain(..length);
+                return Ok((packet, buffer));
+            }
             Ok(None) => {
                 if gone(client.read_more(&mut buffer).await)? == 0 {
                     return Err(Refused::silent(Cause::NoStartup));

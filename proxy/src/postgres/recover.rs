@@ -59,7 +59,7 @@ pub(super) fn spawn(
     route: Arc<super::Route>,
 ) {
     lease.begin_cleaning();
-    let mode = route.config.pool.mode;
+    let mode = route.mode();
     tokio::spawn(async move {
         if let Some(cancelling) = cancelling {
             // A task that was aborted has sent nothing more either.

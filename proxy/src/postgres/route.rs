@@ -5,7 +5,7 @@ use std::sync::Arc;
 use entrapool_metrics::RouteMetrics;
 
 use super::connect::{Connector, Key};
-use crate::config;
+use crate::config::{self, PoolMode};
 use crate::identity::TokenHandle;
 use crate::pool::Pools;
 use crate::session::registry::Registry;
@@ -67,6 +67,11 @@ impl Route {
                 database: database.as_str().into(),
             });
         }
+    }
+
+    /// When backends change hands.
+    pub(super) fn mode(&self) -> PoolMode {
+        self.config.pool.mode
     }
 
     /// The configuration.

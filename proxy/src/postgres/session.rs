@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use entrapool_metrics::{CancelResult, Cause, Closed};
+use entrapool_metrics::{CancelResult, Cause, Closed, Direction};
 use entrapool_protocol::postgres::message::Report;
 use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::statements::Statements;
@@ -21,7 +21,6 @@ use super::accept::{Opening, tell};
 use super::connect::Connector;
 use super::route::Route;
 use super::{recover, report};
-use crate::config::PoolMode;
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
 use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
@@ -67,36 +66,47 @@ impl End {
 }
 
 impl Session {
-    pub(super) fn new(route: Arc<Route>, client: Socket, opening: Opening) -> Self {
+    /// The session, and what its client sent before it was greeted.
+    pub(super) fn new(route: Arc<Route>, client: Socket, opening: Opening) -> (Self, Vec<u8>) {
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let Opening {
             registered,
             pool,
             settings,
+            ahead,
         } = opening;
         let statements = Statements::new(number);
-        Self {
-            client,
-            route,
-            pool,
-            registered,
-            settings,
-            statements,
-            number,
-        }
+        (
+            Self {
+                client,
+                route,
+                pool,
+                registered,
+                settings,
+                statements,
+                number,
+            },
+            ahead,
+        )
     }
 
-    /// Runs the session to its end.
-    pub(super) async fn run(mut self) -> Ending {
+    /// Runs the session to its end. `ahead` is what the client sent before it was greeted.
+    pub(super) async fn run(mut self, ahead: Vec<u8>) -> Ending {
         std::future::poll_fn(|cx| {
             self.registered.entry.attach(cx.waker());
             Poll::Ready(())
         })
         .await;
+        let mut ended = if ahead.is_empty() {
+            Ok(())
+        } else {
+            Box::pin(self.first_turn(ahead)).await
+        };
         let End { ending, report } = loop {
-            if let Err(end) = self.turn().await {
+            if let Err(end) = ended {
                 break end;
             }
+            ended = self.turn().await;
         };
         if let Some(report) = report {
             Box::pin(tell(self.client, &report)).await;
@@ -113,8 +123,19 @@ impl Session {
                 self.route.metrics.pool_wait.observe(0.0);
                 lease
             }
-            None => Box::pin(self.wait_for_backend(now)).await?,
+            None => Box::pin(self.wait_for_backend(now, Vec::new())).await?,
         };
+        self.hold(lease, now).await
+    }
+
+    /// As [`Session::turn`], for a client that did not wait for its greeting.
+    async fn first_turn(&mut self, ahead: Vec<u8>) -> Result<(), End> {
+        let now = Instant::now();
+        let lease = self.wait_for_backend(now, ahead).await?;
+        self.hold(lease, now).await
+    }
+
+    async fn hold(&mut self, lease: Lease<Connector>, now: Instant) -> Result<(), End> {
         let mut hold = Hold::new(lease, now);
         let outcome = std::future::poll_fn(|cx| self.poll_relay(&mut hold, cx)).await;
         self.part(hold, outcome)
@@ -141,15 +162,20 @@ impl Session {
     /// The slow path of borrowing. While all backends are busy the client's bytes stay in its
     /// socket; but no login is made for a client that only says goodbye, so before that they
     /// are looked at.
-    async fn wait_for_backend(&mut self, since: Instant) -> Result<Lease<Connector>, End> {
-        let mut pending = Vec::new();
-        if self.pool.could_grow() {
+    async fn wait_for_backend(
+        &mut self,
+        since: Instant,
+        mut pending: Vec<u8>,
+    ) -> Result<Lease<Connector>, End> {
+        if pending.is_empty() && self.pool.could_grow() {
             match self.client.read_more(&mut pending).await {
                 Ok(0) | Err(_) => return Err(End::silent(Cause::Gone)),
                 Ok(_) if pending.first() == Some(&b'X') => return Err(End::silent(Cause::Quit)),
                 Ok(_) => {}
             }
         }
+        let metrics = &self.route.metrics;
+        metrics.bytes.add(Direction::ClientIn, pending.len() as u64);
         let lease = self.pool.lease(self.number).await;
         self.route
             .metrics
@@ -210,6 +236,9 @@ impl Session {
             cancelling,
             ..
         } = hold;
+        // What is left in here is between this client and nobody else.
+        lease.from_client.clear();
+        lease.to_client.clear();
         let boundary = match lease.tracker.boundary() {
             tracker::Boundary::Idle if cancelling.is_none() => Boundary::Idle,
             _ => Boundary::Inside,
@@ -221,7 +250,7 @@ impl Session {
         } else {
             Residue::Some
         };
-        let mode = self.route.config.pool.mode;
+        let mode = self.route.mode();
         match judge(boundary, residue, client, mode) {
             Verdict::Release => {
                 lease.shrink();
@@ -233,11 +262,6 @@ impl Session {
                 recover::spawn(lease, cancelling, Arc::clone(&self.route));
             }
         }
-    }
-
-    /// When backends change hands.
-    fn mode(&self) -> PoolMode {
-        self.route.config.pool.mode
     }
 }
 

@@ -42,6 +42,12 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Forgets what is there.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.at = 0;
+    }
+
     /// Gives back memory that only a burst needed.
     pub fn shrink(&mut self, capacity: usize) {
         if self.is_empty() && self.bytes.capacity() > capacity {

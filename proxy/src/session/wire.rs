@@ -255,6 +255,13 @@ impl Wire {
         !self.out.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
+    /// Bytes staged since the last flush.
+    #[inline]
+    #[must_use]
+    pub fn staged(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
     /// As [`Wire::poll_flush`].
     ///
     /// # Errors

@@ -98,7 +98,7 @@ impl Session {
             }
             let asked = self.poll_requests(hold, cx)?;
             let answered = self.poll_answers(hold, cx)?;
-            if self.mode() == PoolMode::Transaction && is_quiet(&hold.lease) {
+            if self.route.mode() == PoolMode::Transaction && is_quiet(&hold.lease) {
                 return Ok(poll_cancelled(hold, cx));
             }
             if !asked && !answered {
@@ -118,6 +118,11 @@ impl Session {
         }
         loop {
             if hold.lease.wire.is_blocked() {
+                let staged = hold.lease.wire.staged();
+                self.route
+                    .metrics
+                    .bytes
+                    .add(Direction::UpstreamOut, staged as u64);
                 match hold.lease.wire.poll_flush(cx) {
                     Poll::Pending => return Ok(moved),
                     Poll::Ready(Ok(())) => moved = true,
@@ -138,14 +143,13 @@ impl Session {
             let mut requests = Requests {
                 statements,
                 settings,
-                mode: route.config.pool.mode,
+                route,
             };
             match client.poll_read_with(cx, |bytes| requests.forward(hold, bytes)) {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Err(_)) => return Err(Outcome::Gone),
                 Poll::Ready(Ok(forwarded)) => {
-                    let count = forwarded?;
-                    route.metrics.bytes.add(Direction::ClientIn, count as u64);
+                    forwarded?;
                     moved = true;
                 }
             }
@@ -153,11 +157,16 @@ impl Session {
     }
 
     fn requests(&mut self) -> Requests<'_> {
-        let mode = self.mode();
+        let Self {
+            statements,
+            settings,
+            route,
+            ..
+        } = self;
         Requests {
-            statements: &mut self.statements,
-            settings: &self.settings,
-            mode,
+            statements,
+            settings,
+            route,
         }
     }
 
@@ -199,7 +208,8 @@ impl Session {
     /// needed. What is for the client leaves in as few writes as can be.
     fn answer(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<(), Outcome> {
         loop {
-            let names = (self.mode() == PoolMode::Transaction).then_some(&mut self.statements);
+            let names =
+                (self.route.mode() == PoolMode::Transaction).then_some(&mut self.statements);
             let Backend {
                 tracker,
                 from_server,
@@ -298,26 +308,29 @@ impl Session {
 struct Requests<'a> {
     statements: &'a mut Statements,
     settings: &'a Arc<Settings>,
-    mode: PoolMode,
+    route: &'a Route,
 }
 
 impl Requests<'_> {
-    /// Stages what the client sent just now. Returns how much that was.
+    /// Stages what the client sent just now.
     #[inline]
-    fn forward(&mut self, hold: &mut Hold, bytes: &[u8]) -> Result<usize, Outcome> {
+    fn forward(&mut self, hold: &mut Hold, bytes: &[u8]) -> Result<(), Outcome> {
         if bytes.is_empty() {
             return Err(Outcome::Gone);
         }
+        self.route
+            .metrics
+            .bytes
+            .add(Direction::ClientIn, bytes.len() as u64);
         if !hold.lease.from_client.is_empty() {
             hold.lease.from_client.append(bytes);
-            self.forward_pending(hold)?;
-            return Ok(bytes.len());
+            return self.forward_pending(hold);
         }
         let taken = self.stage(hold, bytes)?;
         hold.lease
             .from_client
             .append(bytes.get(taken..).unwrap_or_default());
-        Ok(bytes.len())
+        Ok(())
     }
 
     /// Stages what waited for more bytes, or for a backend.
@@ -329,6 +342,7 @@ impl Requests<'_> {
         Ok(())
     }
 
+    /// Lets the tracker book what the client sent. Returns how much of it was taken.
     #[inline]
     fn stage(&mut self, hold: &mut Hold, bytes: &[u8]) -> Result<usize, Outcome> {
         let backend = &mut *hold.lease;
@@ -337,15 +351,21 @@ impl Requests<'_> {
             hold.query_since = now;
             hold.transaction_since.get_or_insert(now);
         }
+        let before = backend.wire.staged();
         if !hold.adapted && bytes.first() != Some(&b'X') {
             hold.adapted = true;
             adapt(backend, self.settings);
         }
-        let names = (self.mode == PoolMode::Transaction).then_some(&mut *self.statements);
+        let names = (self.route.mode() == PoolMode::Transaction).then_some(&mut *self.statements);
         let taken = backend
             .tracker
             .front(bytes, names, &mut backend.wire)
             .map_err(Outcome::ClientMalformed)?;
+        let staged = backend.wire.staged() - before;
+        self.route
+            .metrics
+            .bytes
+            .add(Direction::UpstreamOut, staged as u64);
         if taken.terminate {
             return Err(Outcome::Quit);
         }
