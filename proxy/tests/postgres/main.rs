@@ -1,0 +1,12 @@
+//! End to end: the real binary, a real PostgreSQL, real tokens, real clients. One test binary,
+//! so that the tests share one cluster.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../sidecar/mod.rs"]
+mod sidecar;
+
+mod pooling;

@@ -1,0 +1,191 @@
+//! Starting the binary: route, settings, environment.
+
+use std::process::Stdio;
+
+use entrapool_emulator::LocalAzure;
+use tokio::process::Command;
+use url::form_urlencoded::Serializer;
+
+use super::{Log, Sidecar};
+
+/// A binary that is to be started.
+pub struct Launch {
+    user: String,
+    server: String,
+    database: String,
+    keys: Vec<(String, String)>,
+    settings: Vec<(String, String)>,
+    more: Vec<String>,
+    http: String,
+    programs: std::path::PathBuf,
+}
+
+impl Sidecar {
+    /// On the database server and metadata service of `azure`.
+    pub fn on(azure: &LocalAzure) -> Launch {
+        let key = |name: &str, value: String| (name.to_owned(), value);
+        let postgres = azure.real_postgres().expect("a real PostgreSQL");
+        Launch {
+            user: azure.role().to_owned(),
+            server: azure.postgres_addr().to_string(),
+            database: azure.database().to_owned(),
+            keys: vec![
+                key("identity", "imds".to_owned()),
+                key("imds_endpoint", azure.imds_endpoint()),
+                key("server_name", "localhost".to_owned()),
+                key("ca_file", azure.ca_file().display().to_string()),
+                key("listen", "127.0.0.1:0".to_owned()),
+            ],
+            settings: Vec::new(),
+            more: Vec::new(),
+            http: "127.0.0.1:0".to_owned(),
+            programs: postgres.bin_directory().to_path_buf(),
+        }
+    }
+}
+
+impl Launch {
+    /// A key of the route; a later value wins.
+    #[must_use]
+    pub fn key(mut self, name: &str, value: &str) -> Self {
+        self = self.without(name);
+        self.keys.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Leaves out a key of the route.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.keys.retain(|(key, _)| key != name);
+        self
+    }
+
+    /// A key of the program, such as `drain.max_wait`.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        let variable = name.to_ascii_uppercase().replace('.', "_");
+        let variable = format!("ENTRAPOOL_{variable}");
+        self.settings.push((variable, value.to_owned()));
+        self
+    }
+
+    /// Another database.
+    #[must_use]
+    pub fn database(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.database);
+        self
+    }
+
+    /// Another role upstream.
+    #[must_use]
+    pub fn user(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.user);
+        self
+    }
+
+    /// Another server, `host:port`.
+    #[must_use]
+    pub fn server(mut self, server: &str) -> Self {
+        server.clone_into(&mut self.server);
+        self
+    }
+
+    /// Another HTTP address.
+    #[must_use]
+    pub fn http(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.http);
+        self
+    }
+
+    /// One more argument.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.more.push(argument.to_owned());
+        self
+    }
+
+    /// Transaction mode.
+    #[must_use]
+    pub fn transaction(self) -> Self {
+        self.key("pool_mode", "transaction")
+    }
+
+    /// This many backends.
+    #[must_use]
+    pub fn pool(self, size: usize) -> Self {
+        self.key("pool_size", &size.to_string())
+    }
+
+    /// The ROUTE argument.
+    pub fn route(&self) -> String {
+        let keys = Serializer::new(String::new())
+            .extend_pairs(&self.keys)
+            .finish();
+        let Self {
+            user,
+            server,
+            database,
+            ..
+        } = self;
+        format!("postgres://{user}@{server}/{database}?{keys}")
+    }
+
+    /// Starts it and waits until it serves clients.
+    pub async fn start(self) -> Sidecar {
+        let mut sidecar = self.begin().await;
+        let listening = sidecar.log.event("listening").await;
+        listening
+            .field("listen")
+            .expect("a listener")
+            .clone_into(&mut sidecar.listen);
+        sidecar
+    }
+
+    /// Starts it and waits for its HTTP listener; the routes may not be bound yet.
+    pub async fn begin(self) -> Sidecar {
+        let mut sidecar = self.run();
+        let http = sidecar.log.event("metrics and probes over HTTP").await;
+        let http = http.field("address").expect("an address").parse();
+        sidecar.http = Some(http.expect("an address"));
+        sidecar
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn run(self) -> Sidecar {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_entrapool"));
+        // Settings and identities of whoever runs the tests have no part in them.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            let ours = ["ENTRAPOOL_", "AZURE_", "IDENTITY_", "MSI_"];
+            if ours.iter().any(|prefix| text.starts_with(prefix)) {
+                command.env_remove(&name);
+            }
+        }
+        let mut child = command
+            .args(["--http", &self.http])
+            .args([
+                "--log-format",
+                "json",
+                "--log-level",
+                "entrapool=debug,info",
+            ])
+            .args(&self.more)
+            .arg(self.route())
+            .envs(self.settings)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let stderr = child.stderr.take().expect("it is piped");
+        Sidecar {
+            child,
+            log: Log::read(stderr),
+            listen: String::new(),
+            http: None,
+            database: self.database,
+            programs: self.programs,
+        }
+    }
+}
