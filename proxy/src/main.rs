@@ -1,6 +1,6 @@
 //! The program: arguments become a configuration, which becomes an [`App`], which runs.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -79,7 +79,8 @@ fn start_log(config: &Config) {
     let filter = EnvFilter::builder().parse_lossy(format!("{quiet},{}", config.log.level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match config.log.format {
         LogFormat::Text => log.with_target(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
