@@ -1,2 +1,85 @@
-//! chores
-fn main() {}
+//! The one door for chores: `cargo xtask test | check | fuzz | drivers | bench | laws`.
+//!
+//! Nothing has to be installed first except Rust. Called by people and by CI alike; it runs
+//! cargo and other programs and knows no product crate.
+
+mod bench;
+mod check;
+mod deny;
+mod docs;
+mod drivers;
+mod fuzz;
+mod laws;
+mod machine;
+mod report;
+mod tally;
+mod test;
+mod tree;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use report::Report;
+
+/// Chores of the entrapool workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what is missing (as root, through apt), then run every check and test.
+    Test {
+        /// Also the slow tests, fuzzing, drivers in every pool mode, the demo, cargo-deny.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Formatting, lints, laws: what a commit must pass.
+    Check,
+    /// Every fuzz target from its kept corpus.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// One target instead of all.
+        #[arg(long)]
+        target: Option<String>,
+    },
+    /// The drivers of other languages, through the sidecar in every pool mode.
+    Drivers,
+    /// CPU per transaction and memory per idle client, side by side with PgBouncer.
+    Bench {
+        /// How long each turn of a case runs.
+        #[arg(long, default_value_t = 8)]
+        seconds: u32,
+    },
+    /// Which module may import which, sizes of files, dependencies.
+    Laws,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().chore) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: &Chore) -> anyhow::Result<ExitCode> {
+    let mut report = Report::new()?;
+    match chore {
+        Chore::Test { full } => test::run(&mut report, *full)?,
+        Chore::Check => check::run(&mut report)?,
+        Chore::Fuzz { seconds, target } => fuzz::run(&mut report, *seconds, target.as_deref())?,
+        Chore::Drivers => drivers::run(&mut report)?,
+        Chore::Bench { seconds } => return bench::run(&mut report, *seconds),
+        Chore::Laws => check::laws(&mut report)?,
+    }
+    Ok(report.finish())
+}

@@ -1,0 +1,91 @@
+//! Drivers of other languages: their packages, in the versions that this tree pins.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::machine;
+use crate::report::Report;
+use crate::tree::{self, cargo};
+
+/// Where the pinned versions are.
+const PINS: &str = "proxy/tests/drivers";
+
+/// Every driver in every pool mode.
+pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
+    if report.step("components", || machine::ensure(machine::FOR_TESTS))? && prepare(report)? {
+        let test = [
+            "test",
+            "-p",
+            "entrapool",
+            "--test",
+            "drivers",
+            "--no-fail-fast",
+        ];
+        let mut command = cargo(test);
+        report.tests("drivers", command.args(["--", "--include-ignored"]))?;
+    }
+    Ok(())
+}
+
+/// Brings the packages into `target/test-env`, if they are not there in these versions.
+pub(crate) fn prepare(report: &mut Report) -> anyhow::Result<bool> {
+    Ok(prepare_python(report)? && prepare_node(report)?)
+}
+
+fn prepare_python(report: &mut Report) -> anyhow::Result<bool> {
+    let home = tree::test_environment().join("python");
+    let pins = tree::root().join(PINS).join("requirements.txt");
+    if is_fresh(&home, &pins)? {
+        return Ok(true);
+    }
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv", "--clear"]).arg(&home);
+    let mut install = Command::new(home.join("bin/python"));
+    install
+        .args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"])
+        .arg("--requirement")
+        .arg(&pins);
+    let good = report.command("python environment", &mut make)?
+        && report.command("python packages", &mut install)?;
+    good.then(|| mark_fresh(&home, &pins)).transpose()?;
+    Ok(good)
+}
+
+fn prepare_node(report: &mut Report) -> anyhow::Result<bool> {
+    let home = tree::test_environment().join("node");
+    let lock = tree::root().join(PINS).join("package-lock.json");
+    if is_fresh(&home, &lock)? {
+        return Ok(true);
+    }
+    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+    for name in ["package.json", "package-lock.json"] {
+        let from = lock.with_file_name(name);
+        fs::copy(&from, home.join(name))
+            .with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    let mut install = Command::new("npm");
+    install
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(&home);
+    let good = report.command("node packages", &mut install)?;
+    good.then(|| mark_fresh(&home, &lock)).transpose()?;
+    Ok(good)
+}
+
+/// Whether `home` was made from what `pins` says now.
+fn is_fresh(home: &Path, pins: &Path) -> anyhow::Result<bool> {
+    let wanted = read(pins)?;
+    Ok(fs::read(home.join("made-from")).is_ok_and(|made| made == wanted))
+}
+
+fn mark_fresh(home: &Path, pins: &Path) -> anyhow::Result<()> {
+    let mark = home.join("made-from");
+    fs::write(&mark, read(pins)?).with_context(|| format!("cannot write {}", mark.display()))
+}
+
+fn read(pins: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(pins).with_context(|| format!("cannot read {}", pins.display()))
+}

@@ -1,0 +1,40 @@
+//! `cargo xtask test`: everything that must hold, from a bare machine.
+
+use crate::report::Report;
+use crate::tree::cargo;
+use crate::{check, deny, docs, drivers, fuzz, machine};
+
+/// How long each fuzz target runs in a full test.
+const FUZZ_SECONDS: u32 = 60;
+
+pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
+    let mut components = machine::FOR_TESTS.to_vec();
+    if full {
+        components.extend(machine::FOR_FUZZING);
+    }
+    if !report.step("components", || machine::ensure(&components))? {
+        return Ok(());
+    }
+    drivers::prepare(report)?;
+    check::run(report)?;
+    report.step("links in documents", docs::links)?;
+    let mut doc = cargo(["doc", "--workspace", "--no-deps"]);
+    report.command("rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    let tests = ["test", "--workspace", "--no-fail-fast"];
+    report.tests("tests", &mut cargo(tests))?;
+    if full {
+        slow(report)?;
+    }
+    Ok(())
+}
+
+fn slow(report: &mut Report) -> anyhow::Result<()> {
+    let ignored = ["test", "--workspace", "--no-fail-fast", "--", "--ignored"];
+    report.tests("slow tests", &mut cargo(ignored))?;
+    for server in ["real", "embedded"] {
+        let demo = ["demo", "--", "--once", "--postgres", server];
+        report.command(&format!("demo on {server}"), &mut cargo(demo))?;
+    }
+    fuzz::run(report, FUZZ_SECONDS, None)?;
+    deny::run(report)
+}
