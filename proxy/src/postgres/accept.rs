@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use entrapool_metrics::{CancelResult, Cause};
 use entrapool_protocol::postgres::Status;
+use entrapool_protocol::postgres::effect::Effects;
 use entrapool_protocol::postgres::message::{self, Report};
 use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::startup::{CancelKey, FirstPacket, Startup, StartupError};
@@ -15,7 +16,7 @@ use super::connect::{Connector, Key};
 use super::recover::{Unfit, settle};
 use super::route::Route;
 use super::session::Session;
-use super::{greeting, report};
+use super::{greeting, recover, report};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
 use crate::session::registry::{Registered, Signal};
@@ -233,6 +234,9 @@ async fn ask_a_backend(
     match settle(&mut lease).await {
         Ok(()) => {}
         Err(Unfit::Refused(error)) => {
+            // The client asked for what can't be; the backend is as good as any after a reset.
+            lease.residue |= Effects::SETTING;
+            recover::spawn(lease, None, Arc::clone(route));
             return Err(Refused::new(
                 Cause::StartupRefused,
                 report::bad_settings(&error),

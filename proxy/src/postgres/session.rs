@@ -12,6 +12,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use entrapool_metrics::{CancelResult, Cause, Closed, Direction};
+use entrapool_protocol::postgres::effect::Effects;
+use entrapool_protocol::postgres::frame::HEADER;
 use entrapool_protocol::postgres::message::Report;
 use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::statements::Statements;
@@ -160,15 +162,14 @@ impl Session {
     }
 
     /// The slow path of borrowing. While all backends are busy the client's bytes stay in its
-    /// socket; but no login is made for a client that only says goodbye, so before that they
-    /// are looked at.
+    /// socket, but for the first header: a client that only says goodbye needs no backend.
     async fn wait_for_backend(
         &mut self,
         since: Instant,
         mut pending: Vec<u8>,
     ) -> Result<Lease<Connector>, End> {
-        if pending.is_empty() && self.pool.could_grow() {
-            match self.client.read_more(&mut pending).await {
+        if pending.is_empty() {
+            match self.client.read_at_most(HEADER, &mut pending).await {
                 Ok(0) | Err(_) => return Err(End::silent(Cause::Gone)),
                 Ok(_) if pending.first() == Some(&b'X') => return Err(End::silent(Cause::Quit)),
                 Ok(_) => {}
@@ -194,7 +195,7 @@ impl Session {
     }
 
     /// The relay has come to an end, for now or for good.
-    fn part(&self, hold: Hold, outcome: Outcome) -> Result<(), End> {
+    fn part(&self, mut hold: Hold, outcome: Outcome) -> Result<(), End> {
         let peer = hold.lease.peer;
         let end = match outcome {
             Outcome::Boundary => {
@@ -209,6 +210,8 @@ impl Session {
                 End::told(Cause::Malformed, report::client_malformed(&violation))
             }
             Outcome::BadSettings(error) => {
+                // It has not got the settings that are booked: all are set anew.
+                hold.lease.residue |= Effects::SETTING;
                 End::told(Cause::StartupRefused, report::bad_settings(&error))
             }
             Outcome::ServerMalformed(violation) => {

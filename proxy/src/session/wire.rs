@@ -50,8 +50,18 @@ impl Socket {
         cx: &mut Context<'_>,
         use_bytes: impl FnOnce(&[u8]) -> T,
     ) -> Poll<io::Result<T>> {
+        self.poll_read_at_most(READ, cx, use_bytes)
+    }
+
+    #[inline]
+    fn poll_read_at_most<T>(
+        &mut self,
+        most: usize,
+        cx: &mut Context<'_>,
+        use_bytes: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
+            let mut buffer = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
             ready!(match self {
                 Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
                 Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
@@ -120,8 +130,16 @@ impl Socket {
     /// # Errors
     /// What the system says.
     pub async fn read_more(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        self.read_at_most(READ, buffer).await
+    }
+
+    /// As [`Socket::read_more`], but leaves what is beyond `most` bytes in the socket.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn read_at_most(&mut self, most: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
         std::future::poll_fn(|cx| {
-            self.poll_read_with(cx, |bytes| {
+            self.poll_read_at_most(most, cx, |bytes| {
                 buffer.extend_from_slice(bytes);
                 bytes.len()
             })
