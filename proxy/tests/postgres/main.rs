@@ -10,3 +10,5 @@
 mod sidecar;
 
 mod pooling;
+mod refusals;
+mod startup;

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
+use entrapool_emulator::postgres::RoleLogin;
 use entrapool_emulator::{LocalAzure, ServerChoice};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
@@ -13,6 +14,13 @@ use tokio_postgres::Client;
 /// The one that runs, as long as any test has it.
 static RUNNING: Mutex<Weak<Shared>> = Mutex::const_new(Weak::new());
 static DATABASES: AtomicU32 = AtomicU32::new(1);
+
+/// A role that is not the machine's.
+pub const SOMEONE_ELSE: &str = "someone-else";
+/// A role with a password instead of tokens.
+pub const PASSWORD_ROLE: &str = "with-password";
+/// Its password.
+pub const PASSWORD: &str = "open-sesame-4711";
 
 /// A local Azure with a real PostgreSQL, used by several tests at a time.
 pub struct Shared {
@@ -52,7 +60,12 @@ pub async fn shared() -> Arc<Shared> {
     let azure = runtime.spawn(
         LocalAzure::builder()
             .server(ServerChoice::Real)
-            .postgres(|postgres| postgres.max_connections(200))
+            .postgres(|postgres| {
+                postgres
+                    .max_connections(200)
+                    .token_role(SOMEONE_ELSE)
+                    .role(PASSWORD_ROLE, RoleLogin::Scram(PASSWORD.to_owned()))
+            })
             .start(),
     );
     let azure = azure
@@ -69,7 +82,7 @@ pub async fn shared() -> Arc<Shared> {
 
 impl Shared {
     /// A new database that belongs to the machine's role.
-    pub async fn database(&self) -> String {
+    pub async fn new_database(&self) -> String {
         let name = format!("app{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         let admin = self.admin("postgres").await;
         let create = format!("create database {name} owner \"{}\"", self.role());
@@ -91,5 +104,15 @@ impl Shared {
 pub async fn count(client: &Client, sql: &str) -> i64 {
     let row = client.query_one(sql, &[]).await;
     row.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+        .get(0)
+}
+
+/// The backends of a database, as the server sees them.
+pub async fn backends(admin: &Client, database: &str) -> i64 {
+    let sql = "select count(*) from pg_stat_activity where datname = $1";
+    admin
+        .query_one(sql, &[&database])
+        .await
+        .expect("the server's view")
         .get(0)
 }

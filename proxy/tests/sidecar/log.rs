@@ -6,6 +6,9 @@ use tokio::sync::watch;
 
 use super::PATIENCE;
 
+/// How many lines a failed test shows.
+const TAIL: usize = 20;
+
 /// The lines so far.
 #[derive(Clone)]
 pub struct Log {
@@ -54,9 +57,19 @@ impl Log {
 
     /// The same as one text.
     pub fn text(&self) -> String {
+        self.last(usize::MAX)
+    }
+
+    /// The end of it, for the message of a failed test.
+    pub fn tail(&self) -> String {
+        format!("the log ends:\n{}", self.last(TAIL))
+    }
+
+    fn last(&self, count: usize) -> String {
         let lines = self.lines.borrow();
-        let lines: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
-        lines.join("\n")
+        let lines = lines.iter().skip(lines.len().saturating_sub(count));
+        let texts: Vec<_> = lines.map(|line| line.text.as_str()).collect();
+        texts.join("\n")
     }
 
     /// Waits for a line; `None` if there is none when the log ends.
@@ -65,14 +78,14 @@ impl Log {
         let found = lines.wait_for(|lines| lines.iter().any(&which));
         let waited = tokio::time::timeout(PATIENCE, found).await;
         let waited = waited.map(|found| found.is_ok());
-        assert!(waited.is_ok(), "no such line in time:\n{}", self.text());
+        assert!(waited.is_ok(), "no such line in time:\n{}", self.tail());
         self.lines().into_iter().find(|line| which(line))
     }
 
     /// Waits for the event with this message.
     pub async fn event(&self, message: &str) -> Line {
         let line = self.find(|line| line.is(message)).await;
-        line.unwrap_or_else(|| panic!("no event {message:?} in the log:\n{}", self.text()))
+        line.unwrap_or_else(|| panic!("no event {message:?} in the log:\n{}", self.tail()))
     }
 
     /// The whole log, once it has ended.
@@ -80,7 +93,7 @@ impl Log {
         let mut lines = self.lines.clone();
         let ended = async { while lines.changed().await.is_ok() {} };
         let ended = tokio::time::timeout(PATIENCE, ended).await;
-        assert!(ended.is_ok(), "the log does not end:\n{}", self.text());
+        assert!(ended.is_ok(), "the log does not end:\n{}", self.tail());
         self.text()
     }
 }

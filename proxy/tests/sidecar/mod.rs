@@ -22,7 +22,7 @@ mod log;
 mod metrics;
 pub mod raw;
 
-pub use azure::{Shared, count, shared};
+pub use azure::{PASSWORD, PASSWORD_ROLE, SOMEONE_ELSE, Shared, backends, count, shared};
 pub use launch::Launch;
 pub use log::{Line, Log};
 pub use metrics::Metrics;
@@ -38,6 +38,8 @@ use tokio_postgres::{Client, Config, NoTls};
 
 /// How long anything may take that is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one of PostgreSQL's programs may run.
+const PROGRAM_LIMIT: Duration = Duration::from_secs(100);
 /// How often it is looked for, where nothing tells.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -99,7 +101,7 @@ impl Sidecar {
                 began.elapsed() < PATIENCE,
                 "the metrics never said so:\n{}\n{}",
                 metrics.text(),
-                self.log.text()
+                self.log.tail()
             );
             tokio::time::sleep(POLL).await;
         }
@@ -132,7 +134,7 @@ impl Sidecar {
     pub async fn client_with(&self, config: &Config) -> Client {
         match connect(config).await {
             Ok(client) => client,
-            Err(error) => panic!("no connection: {error:?}\n{}", self.log.text()),
+            Err(error) => panic!("no connection: {error:?}\n{}", self.log.tail()),
         }
     }
 
@@ -162,7 +164,7 @@ impl Sidecar {
             "{program} {arguments:?}: {}\n{said}\n{}\n{}",
             output.status,
             String::from_utf8_lossy(&output.stderr),
-            self.log.text()
+            self.log.tail()
         );
         said
     }
@@ -176,7 +178,7 @@ impl Sidecar {
                 (directory.to_owned(), 5432)
             }
         };
-        Command::new(self.programs.join(program))
+        let output = Command::new(self.programs.join(program))
             .args(arguments)
             .env_clear()
             .env("PGHOST", host)
@@ -185,9 +187,12 @@ impl Sidecar {
             .env("PGDATABASE", &self.database)
             .stdin(Stdio::null())
             .kill_on_drop(true)
-            .output()
-            .await
-            .expect("PostgreSQL's programs are installed")
+            .output();
+        let output = tokio::time::timeout(PROGRAM_LIMIT, output).await;
+        let output = output.unwrap_or_else(|_| {
+            panic!("{program} {arguments:?} does not end\n{}", self.log.tail())
+        });
+        output.expect("PostgreSQL's programs are installed")
     }
 
     /// Asks it to stop.
@@ -200,7 +205,7 @@ impl Sidecar {
     /// Waits for its end; the exit code.
     pub async fn exit(mut self) -> i32 {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        let status = status.unwrap_or_else(|_| panic!("it does not end:\n{}", self.log.text()));
+        let status = status.unwrap_or_else(|_| panic!("it does not end:\n{}", self.log.tail()));
         status
             .expect("it can be waited for")
             .code()
