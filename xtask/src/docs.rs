@@ -13,7 +13,7 @@ pub(crate) fn links() -> anyhow::Result<()> {
     for document in documents(tree::root())? {
         let text = fs::read_to_string(&document)
             .with_context(|| format!("cannot read {}", document.display()))?;
-        let directory = document.parent().unwrap_or_else(tree::root);
+        let directory = document.parent().context("a file without a directory")?;
         for link in relative_links(&text) {
             if !directory.join(link).exists() {
                 broken.push(format!("{}: {link} does not exist", document.display()));

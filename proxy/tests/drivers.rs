@@ -1,0 +1,195 @@
+//! Drivers of other languages through the sidecar: any user, no password, a pool of two. Each
+//! program in `drivers/` prints `OK`, or fails with what differed.
+//!
+//! `cargo xtask drivers` installs what they need; a missing driver is a failure. `transaction`
+//! mode runs always, `session` mode in a full test.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod sidecar;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use sidecar::{Sidecar, shared};
+use tokio::process::Command;
+
+/// The slowest program takes a tenth of this.
+const LONGEST: Duration = Duration::from_secs(120);
+/// Where Debian puts PostgreSQL's JDBC driver.
+const JDBC_JAR: &str = "/usr/share/java/postgresql.jar";
+
+/// Which pool mode, as in the configuration.
+#[derive(Clone, Copy)]
+enum Mode {
+    Transaction,
+    Session,
+}
+
+impl Mode {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// Runs `command` on a database and a sidecar of its own. Behind `transaction` mode, many
+/// clients may not have led to more logins than the pool has backends.
+async fn run(mode: Mode, mut command: Command) {
+    let azure = shared().await;
+    let database = azure.new_database().await;
+    let proxy = Sidecar::on(&azure)
+        .database(&database)
+        .key("pool_mode", mode.word())
+        .pool(2)
+        .start()
+        .await;
+    command
+        .env("PGHOST", proxy.address().ip().to_string())
+        .env("PGPORT", proxy.port().to_string())
+        .env("PGDATABASE", &database)
+        .env("PGUSER", "legacy-app")
+        .env("POOL_MODE", mode.word())
+        .env_remove("PGPASSWORD")
+        .env_remove("PGPASSFILE")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(LONGEST, command.output()).await;
+    let output = output.unwrap_or_else(|_| {
+        panic!(
+            "{command:?} takes more than {LONGEST:?}\n{}",
+            proxy.log().text()
+        )
+    });
+    let output = output.unwrap_or_else(|error| {
+        panic!("cannot run {command:?}: {error}; `cargo xtask drivers` installs what it needs")
+    });
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.lines().last() == Some("OK"),
+        "{}\n{said}{}\nthe sidecar said:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr),
+        proxy.log().text()
+    );
+    if let Mode::Transaction = mode {
+        assert!(proxy.logins().await <= 2.0, "more logins than backends");
+    }
+    assert_eq!(proxy.stop().await, 0);
+}
+
+fn program(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/drivers")
+        .join(name)
+}
+
+/// Where `cargo xtask drivers` puts packages.
+fn packages() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-env")
+}
+
+fn python(name: &str) -> Command {
+    let mut command = Command::new(packages().join("python/bin/python"));
+    command.arg(program(name));
+    command
+}
+
+fn node() -> Command {
+    let mut command = Command::new("node");
+    command
+        .arg(program("node_client.js"))
+        .env("NODE_PATH", packages().join("node/node_modules"));
+    command
+}
+
+fn java() -> Command {
+    let jar = Path::new(JDBC_JAR);
+    assert!(
+        jar.is_file(),
+        "{JDBC_JAR} is missing; `cargo xtask drivers` installs it"
+    );
+    let mut command = Command::new("java");
+    command
+        .arg("--class-path")
+        .arg(jar)
+        .arg(program("JdbcClient.java"));
+    command
+}
+
+fn psql(directory: &Path) -> Command {
+    let bin = entrapool_emulator::postgres::find_installation().expect("PostgreSQL is installed");
+    let mut variable = std::ffi::OsString::from("dir=");
+    variable.push(directory);
+    let mut command = Command::new(bin.bin.join("psql"));
+    command
+        .args(["--no-psqlrc", "--no-align", "--tuples-only"])
+        .args(["--set", "ON_ERROR_STOP=1", "--set"])
+        .arg(variable)
+        .arg("--file")
+        .arg(program("psql_client.sql"));
+    command
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+#[tokio::test]
+async fn psycopg_in_transaction_mode() {
+    run(Mode::Transaction, python("psycopg_client.py")).await;
+}
+
+#[tokio::test]
+async fn asyncpg_in_transaction_mode() {
+    run(Mode::Transaction, python("asyncpg_client.py")).await;
+}
+
+#[tokio::test]
+async fn node_in_transaction_mode() {
+    run(Mode::Transaction, node()).await;
+}
+
+#[tokio::test]
+async fn jdbc_in_transaction_mode() {
+    run(Mode::Transaction, java()).await;
+}
+
+#[tokio::test]
+async fn psql_in_transaction_mode() {
+    let directory = directory();
+    run(Mode::Transaction, psql(directory.path())).await;
+}
+
+#[tokio::test]
+#[ignore = "every pool mode: only in a full test"]
+async fn psycopg_in_session_mode() {
+    run(Mode::Session, python("psycopg_client.py")).await;
+}
+
+#[tokio::test]
+#[ignore = "every pool mode: only in a full test"]
+async fn asyncpg_in_session_mode() {
+    run(Mode::Session, python("asyncpg_client.py")).await;
+}
+
+#[tokio::test]
+#[ignore = "every pool mode: only in a full test"]
+async fn node_in_session_mode() {
+    run(Mode::Session, node()).await;
+}
+
+#[tokio::test]
+#[ignore = "every pool mode: only in a full test"]
+async fn jdbc_in_session_mode() {
+    run(Mode::Session, java()).await;
+}
+
+#[tokio::test]
+#[ignore = "every pool mode: only in a full test"]
+async fn psql_in_session_mode() {
+    let directory = directory();
+    run(Mode::Session, psql(directory.path())).await;
+}
