@@ -158,7 +158,10 @@ fn hear(backend: &mut Backend) -> Result<bool, Unfit> {
                 from_server.consume(take);
                 return Ok(!from_server.is_empty());
             }
-            Event::OwnQueryFailed(error) => return Err(Unfit::Refused(error)),
+            Event::OwnQueryFailed(error) => {
+                from_server.consume(take);
+                return Err(Unfit::Refused(error));
+            }
             Event::Parameter { name, value } => Some((name.into(), value.into())),
             Event::Next | Event::Insert(_) | Event::Ready(_) => None,
         };

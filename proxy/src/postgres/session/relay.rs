@@ -246,7 +246,10 @@ impl Session {
                 Event::Parameter { name, value } => {
                     report = Some((name.to_vec(), value.to_vec(), step.to_client));
                 }
-                Event::OwnQueryFailed(error) => return Err(Outcome::BadSettings(error)),
+                Event::OwnQueryFailed(error) => {
+                    from_server.consume(take);
+                    return Err(Outcome::BadSettings(error));
+                }
             }
             from_server.consume(take);
             if let Some(boundary) = ready {
