@@ -9,6 +9,9 @@
 #[path = "../sidecar/mod.rs"]
 mod sidecar;
 
+mod copy;
 mod pooling;
+mod prepared;
 mod refusals;
 mod startup;
+mod transactions;
