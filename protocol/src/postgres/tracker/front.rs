@@ -69,10 +69,17 @@ impl Tracker {
                 }
             }
             let message = input.get(at..).unwrap_or_default();
-            let Some(header) = Header::read(message)? else {
-                break;
+            let booked = match Header::read(message) {
+                Ok(None) => break,
+                Ok(Some(header)) => self
+                    .front_message(header, message, names.as_deref_mut())
+                    .map(|action| (header, action)),
+                Err(violation) => Err(violation),
             };
-            match self.front_message(header, message, names.as_deref_mut())? {
+            // What is booked has to be sent all the same, or its answers would never come.
+            let (header, action) =
+                booked.inspect_err(|_| out.put(input.get(run..at).unwrap_or_default()))?;
+            match action {
                 Action::Pass => {
                     self.front = Rest {
                         left: header.total(),

@@ -585,3 +585,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_booked_before_a_violation_is_sent() {
+    let mut tracker = Tracker::new(Arc::default());
+    let mut good = Vec::new();
+    query(&mut good, b"begin");
+    for bad in [&b"!\0\0\0\x04"[..], b"Q\0\0\0\x01"] {
+        let mut sent = Vec::new();
+        let input = [&good, bad].concat();
+        assert!(tracker.front(&input, None, &mut sent).is_err());
+        assert_eq!(sent, good);
+        assert!(tracker.owes());
+    }
+}
