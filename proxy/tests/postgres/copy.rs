@@ -141,14 +141,25 @@ async fn in_the_extended_protocol() {
 }
 
 #[tokio::test]
-async fn a_query_in_the_middle_of_a_copy_fails_it() {
+async fn a_query_in_the_middle_of_a_copy_ends_the_servers_session() {
     let (_azure, proxy, mut raw) = with_table().await;
     tags_until(&mut raw, "copy t from stdin").await;
     raw.send(&[data("1\ta\n"), query("select 1")].concat())
         .await;
-    assert_eq!(tags(&raw.until(b'Z').await), "EZ");
-    assert_eq!(tags(&raw.query("select 2").await), "TDCZ");
-    check_backend(&proxy, 0).await;
+    let unexpected = raw.next().await.unwrap().fields();
+    assert_eq!(
+        (unexpected[&'C'].as_str(), unexpected[&'V'].as_str()),
+        ("08P01", "ERROR")
+    );
+    assert_eq!(raw.last_words().await[&'V'], "FATAL");
+    let client = proxy.client().await;
+    assert_eq!(count(&client, "select count(*) from t").await, 0);
+    let metrics = proxy.metrics().await;
+    let closed = [("reason", "server")];
+    assert_eq!(
+        metrics.value("entrapool_upstream_closed_total", &closed),
+        1.0
+    );
 }
 
 #[tokio::test]
