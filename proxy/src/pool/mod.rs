@@ -251,6 +251,11 @@ impl<C: Connect> Pool<C> {
         self.route.limits.wait_timeout
     }
 
+    /// Whether a backend could be made, if there were need of one.
+    pub fn could_grow(&self) -> bool {
+        self.route.slots.available_permits() > 0
+    }
+
     /// Closes a connection that is in nobody's hands.
     fn discard(&self, mut entry: Box<Entry<C>>, reason: Closed) {
         entry.connection.part();

@@ -9,7 +9,7 @@ mod relay;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use entrapool_metrics::{CancelResult, Cause, Closed, Direction};
 use entrapool_protocol::postgres::effect::Effects;
@@ -29,6 +29,9 @@ use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
 use crate::session::registry::{Registered, Signal};
 use crate::session::wire::Socket;
 use relay::{Hold, Outcome};
+
+/// How long a request waits for a backend before somebody looks whether it is a goodbye.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Numbers sessions, so that a backend knows whether it changes hands.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
@@ -162,35 +165,48 @@ impl Session {
     }
 
     /// The slow path of borrowing. While all backends are busy the client's bytes stay in its
-    /// socket, but for the first header: a client that only says goodbye needs no backend.
+    /// socket. They are looked at only where that costs less than it may save: before a login is
+    /// made, and after a while in the queue. A client that says goodbye needs no backend.
     async fn wait_for_backend(
         &mut self,
         since: Instant,
         mut pending: Vec<u8>,
     ) -> Result<Lease<Connector>, End> {
-        if pending.is_empty() {
-            match self.client.read_at_most(HEADER, &mut pending).await {
-                Ok(0) | Err(_) => return Err(End::silent(Cause::Gone)),
-                Ok(_) if pending.first() == Some(&b'X') => return Err(End::silent(Cause::Quit)),
-                Ok(_) => {}
-            }
+        let pool = Arc::clone(&self.pool);
+        if pending.is_empty() && pool.could_grow() {
+            self.look_at_request(&mut pending).await?;
         }
+        let mut waiting = std::pin::pin!(pool.lease(self.number));
+        let lease = match tokio::time::timeout(PATIENCE, &mut waiting).await {
+            Ok(lease) => lease,
+            Err(_) => {
+                if pending.is_empty() {
+                    self.look_at_request(&mut pending).await?;
+                }
+                waiting.await
+            }
+        };
         let metrics = &self.route.metrics;
+        metrics.pool_wait.observe(since.elapsed().as_secs_f64());
         metrics.bytes.add(Direction::ClientIn, pending.len() as u64);
-        let lease = self.pool.lease(self.number).await;
-        self.route
-            .metrics
-            .pool_wait
-            .observe(since.elapsed().as_secs_f64());
         match lease {
             Ok(mut lease) => {
                 lease.from_client.append(&pending);
                 Ok(lease)
             }
             Err(error) => {
-                let (cause, report) = report::no_backend(&error, self.pool.wait_timeout());
+                let (cause, report) = report::no_backend(&error, pool.wait_timeout());
                 Err(End::told(cause, report))
             }
+        }
+    }
+
+    /// Reads the header of the request that waits in the socket.
+    async fn look_at_request(&mut self, pending: &mut Vec<u8>) -> Result<(), End> {
+        match self.client.read_at_most(HEADER, pending).await {
+            Ok(0) | Err(_) => Err(End::silent(Cause::Gone)),
+            Ok(_) if pending.first() == Some(&b'X') => Err(End::silent(Cause::Quit)),
+            Ok(_) => Ok(()),
         }
     }
 
