@@ -1,0 +1,216 @@
+//! Any bytes from a client, in any pieces.
+//!
+//! However they are cut, the server gets the same bytes. And whether the client speaks to a
+//! server directly, or through trackers that take turns with it at every boundary, it gets the
+//! same answers.
+
+use std::sync::Arc;
+
+use entrapool_protocol::postgres::Violation;
+use entrapool_protocol::postgres::statements::{Dictionary, MOST_PER_BACKEND, Statements};
+use entrapool_protocol::postgres::tracker::{Boundary, Event, Tracker};
+
+use super::input::{Input, pieces};
+use super::server::{Server, summary};
+
+/// Runs both comparisons.
+pub fn check(data: &[u8]) {
+    let Some(input) = Input::read(data) else {
+        return;
+    };
+    cuts_do_not_matter(&input);
+    nobody_is_in_between(&input);
+}
+
+fn names_of(input: &Input<'_>) -> Option<Statements> {
+    input.flag(0).then(|| Statements::new(1))
+}
+
+/// What came of a stream that nobody answers.
+#[derive(Debug, PartialEq)]
+struct Sent {
+    to_server: Vec<u8>,
+    left: usize,
+    terminated: bool,
+    boundary: Boundary,
+}
+
+fn send(input: &Input<'_>, parts: &[&[u8]]) -> Result<Sent, (Violation, Vec<u8>)> {
+    let mut tracker = Tracker::new(Arc::default());
+    let mut names = names_of(input);
+    let mut pending = Vec::new();
+    let mut to_server = Vec::new();
+    let mut terminated = false;
+    for part in parts {
+        if terminated {
+            break;
+        }
+        pending.extend_from_slice(part);
+        match tracker.front(&pending, names.as_mut(), &mut to_server) {
+            Ok(taken) => {
+                pending.drain(..taken.bytes);
+                terminated = taken.terminate;
+            }
+            Err(violation) => return Err((violation, to_server)),
+        }
+    }
+    Ok(Sent {
+        to_server,
+        // Behind a Terminate nothing counts.
+        left: if terminated { 0 } else { pending.len() },
+        terminated,
+        boundary: tracker.boundary(),
+    })
+}
+
+fn cuts_do_not_matter(input: &Input<'_>) {
+    let whole = send(input, &[input.stream]);
+    let cut = send(input, &pieces(input.stream, input.lengths()));
+    match (whole, cut) {
+        (Ok(whole), Ok(cut)) => assert_eq!(whole, cut),
+        (Err((whole, early)), Err((cut, late))) => {
+            assert_eq!(whole, cut);
+            assert!(late.starts_with(&early));
+        }
+        (whole, cut) => panic!("whole: {whole:?}\ncut: {cut:?}"),
+    }
+}
+
+/// A backend and its books.
+struct Backend {
+    tracker: Tracker,
+    server: Server,
+    /// What the server has said and the tracker has not taken yet.
+    answers: Vec<u8>,
+}
+
+struct Pooled {
+    backends: Vec<Backend>,
+    current: usize,
+    names: Option<Statements>,
+    pending: Vec<u8>,
+    to_client: Vec<u8>,
+    /// The session ended: by a violation, or a Terminate.
+    violated: bool,
+    terminated: bool,
+}
+
+fn nobody_is_in_between(input: &Input<'_>) {
+    let mut direct = Server::default();
+    let mut answers = Vec::new();
+    let mut messages = input.stream;
+    // Up to a use of what a pooler may see otherwise.
+    let names = input.flag(0);
+    while !(messages.is_empty() || direct.ended || names && direct.unsure) {
+        let (first, rest) = messages.split_at(1);
+        direct.receive(first, &mut answers);
+        messages = rest;
+    }
+    let direct_says = summary(&answers);
+    let pooled = converse(input);
+    let pooled_says = summary(&pooled.to_client);
+    if names && direct.unsure {
+        // The use itself is the last thing that differs.
+        let sure = direct_says.len().saturating_sub(2).min(pooled_says.len());
+        assert_eq!(pooled_says[..sure], direct_says[..sure]);
+    } else if pooled.violated {
+        let at_most = &direct_says[..pooled_says.len().min(direct_says.len())];
+        assert_eq!(pooled_says, at_most, "before a violation");
+    } else {
+        assert_eq!(pooled_says, direct_says);
+        assert_eq!(pooled.terminated, direct.ended);
+        let backend = &pooled.backends[pooled.current];
+        if !direct.is_mid_message() {
+            assert!(!backend.tracker.owes(), "owed, and all is answered");
+        }
+    }
+}
+
+fn converse(input: &Input<'_>) -> Pooled {
+    let dictionary: Arc<Dictionary> = Arc::default();
+    let backend = || Backend {
+        tracker: Tracker::new(Arc::clone(&dictionary)),
+        server: Server::default(),
+        answers: Vec::new(),
+    };
+    let changes = input.flag(0) && input.flag(1);
+    let mut pooled = Pooled {
+        backends: (0..if changes { 3 } else { 1 })
+            .map(|_| backend())
+            .collect(),
+        current: 0,
+        names: names_of(input),
+        pending: Vec::new(),
+        to_client: Vec::new(),
+        violated: false,
+        terminated: false,
+    };
+    let mut lengths = input.lengths();
+    for part in pieces(input.stream, input.lengths()) {
+        pooled.ask(part);
+        if pooled.violated || pooled.terminated {
+            break;
+        }
+        // Answers come late, and in parts of their own.
+        let some = lengths.next().unwrap_or(1);
+        pooled.answer(some);
+        pooled.change();
+    }
+    pooled.answer(usize::MAX);
+    pooled
+}
+
+impl Pooled {
+    fn ask(&mut self, part: &[u8]) {
+        let backend = &mut self.backends[self.current];
+        self.pending.extend_from_slice(part);
+        let mut to_server = Vec::new();
+        let names = self.names.as_mut();
+        match backend.tracker.front(&self.pending, names, &mut to_server) {
+            Ok(taken) => {
+                self.pending.drain(..taken.bytes);
+                self.terminated = taken.terminate;
+            }
+            Err(_) => self.violated = true,
+        }
+        backend.server.receive(&to_server, &mut backend.answers);
+        assert!(backend.tracker.prepared() <= MOST_PER_BACKEND);
+        // With the tracker's names, what is malformed does not get as far as the server.
+        self.violated |= backend.server.ended;
+    }
+
+    /// The tracker gets at most `some` more bytes of the answers.
+    fn answer(&mut self, some: usize) {
+        let backend = &mut self.backends[self.current];
+        let mut at = 0;
+        let end = some.min(backend.answers.len());
+        loop {
+            let input = &backend.answers[at..end];
+            let step = backend
+                .tracker
+                .back(input, self.names.as_mut())
+                .expect("a server that keeps the protocol");
+            if step.to_client {
+                self.to_client.extend_from_slice(&input[..step.take]);
+            }
+            at += step.take;
+            match step.event {
+                Event::NeedMore => break,
+                Event::Insert(bytes) => self.to_client.extend_from_slice(&bytes),
+                Event::Next | Event::Ready(_) | Event::Parameter { .. } => {}
+                Event::OwnQueryFailed(error) => panic!("we asked nothing: {error}"),
+            }
+        }
+        backend.answers.drain(..at);
+    }
+
+    /// Another backend's turn, if this one could go.
+    fn change(&mut self) {
+        let backend = &mut self.backends[self.current];
+        let quiet = self.pending.is_empty() && backend.answers.is_empty();
+        if quiet && backend.tracker.boundary() == Boundary::Idle {
+            backend.tracker.shrink();
+            self.current = (self.current + 1) % self.backends.len();
+        }
+    }
+}
