@@ -59,6 +59,17 @@ pub fn split_cstr(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..end)?, bytes.get(end + 1..)?))
 }
 
+/// Reads the body of a ParameterStatus: name and value.
+///
+/// # Errors
+/// [`Violation::Malformed`] if either does not end.
+pub fn split_parameter(body: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
+    let malformed = |what| Violation::Malformed { tag: 'S', what };
+    let (name, rest) = split_cstr(body).ok_or_else(|| malformed("name"))?;
+    let (value, _) = split_cstr(rest).ok_or_else(|| malformed("value"))?;
+    Ok((name, value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

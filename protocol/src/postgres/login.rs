@@ -7,7 +7,7 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 
 use super::error::ServerError;
-use super::frame::{HEADER, Header, split_cstr};
+use super::frame::{HEADER, Header, split_cstr, split_parameter};
 use super::{Status, Violation, message};
 
 /// No message of a login is longer (libpq's limit for messages other than rows and errors).
@@ -126,7 +126,10 @@ impl<'a> Login<'a> {
         let mut done = None;
         match header.tag {
             b'R' => self.authenticate(body, out)?,
-            b'S' => self.welcome.parameters.push(parameter(body)?),
+            b'S' => {
+                let (name, value) = split_parameter(body)?;
+                self.welcome.parameters.push((name.into(), value.into()));
+            }
             b'K' => self.welcome.key = Some(key(body)?),
             b'E' => return Err(LoginError::Refused(ServerError::read(body))),
             // Notices, and a server that knows only protocol 3.0, are nothing to us.
@@ -204,18 +207,6 @@ impl<'a> Login<'a> {
             Secret::Token(_) => Err(LoginError::TokenNotWanted(method)),
         }
     }
-}
-
-fn parameter(body: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Violation> {
-    let (name, rest) = split_cstr(body).ok_or(Violation::Malformed {
-        tag: 'S',
-        what: "name",
-    })?;
-    let (value, _) = split_cstr(rest).ok_or(Violation::Malformed {
-        tag: 'S',
-        what: "value",
-    })?;
-    Ok((name.into(), value.into()))
 }
 
 fn key(body: &[u8]) -> Result<BackendKey, Violation> {

@@ -120,8 +120,8 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Openin
     for (name, value) in &startup.settings {
         settings.set(name, value);
     }
-    let settings = Arc::new(settings);
     let pool = route.pools.pool(&Key { database });
+    let settings = pool.shared().intern(settings);
     let registered = route.registry.register().map_err(|error| {
         let report = Report::fatal(
             "58000",

@@ -3,7 +3,7 @@
 //! The first client with certain settings is told what a real backend says of them. The answer
 //! is kept, so that the next one with the same settings takes no backend.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use entrapool_protocol::postgres::message;
@@ -14,6 +14,8 @@ use super::backend::Backend;
 
 /// Kept answers per pool. Clients choose their settings freely, so there must be a limit.
 const MOST_GREETINGS: usize = 256;
+/// Sets of settings that are kept to be shared.
+const MOST_SETTINGS: usize = 1024;
 /// A name that differs from client to client and needs no server to be valid.
 const APPLICATION_NAME: &str = "application_name";
 
@@ -30,6 +32,8 @@ struct Kept {
     at_login: Vec<(Vec<u8>, Vec<u8>)>,
     /// ParameterStatus messages by settings, those without an application name.
     greetings: HashMap<Settings, Arc<[u8]>>,
+    /// The settings of clients that are there, or were.
+    settings: HashSet<Arc<Settings>>,
 }
 
 impl Shared {
@@ -41,6 +45,23 @@ impl Shared {
             kept.at_login = reported.into();
             kept.greetings.clear();
         }
+    }
+
+    /// Equal settings are one value: clients that have them share its memory, and a backend that
+    /// goes from one of them to another is seen at a glance to need no change.
+    pub(super) fn intern(&self, settings: Settings) -> Arc<Settings> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept.settings.get(&settings) {
+            return Arc::clone(known);
+        }
+        if kept.settings.len() >= MOST_SETTINGS {
+            kept.settings.retain(|known| Arc::strong_count(known) > 1);
+        }
+        let settings = Arc::new(settings);
+        if kept.settings.len() < MOST_SETTINGS {
+            kept.settings.insert(Arc::clone(&settings));
+        }
+        settings
     }
 
     /// The ParameterStatus messages for a client with these settings, if they are known.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Boundary, Rest, Tracker, message};
 use crate::postgres::effect::Effects;
 use crate::postgres::error::ServerError;
-use crate::postgres::frame::{HEADER, Header, split_cstr};
+use crate::postgres::frame::{HEADER, Header, split_cstr, split_parameter};
 use crate::postgres::ledger::{Fate, Kind};
 use crate::postgres::statements::Statements;
 use crate::postgres::{Status, Violation};
@@ -323,14 +323,7 @@ fn parameter(header: Header, message: &[u8]) -> Result<Seen<'_>, Violation> {
             Seen::Passing
         });
     };
-    let (name, rest) = split_cstr(body).ok_or(Violation::Malformed {
-        tag: 'S',
-        what: "name",
-    })?;
-    let (value, _) = split_cstr(rest).ok_or(Violation::Malformed {
-        tag: 'S',
-        what: "value",
-    })?;
+    let (name, value) = split_parameter(body)?;
     Ok(Seen::Event(Event::Parameter { name, value }))
 }
 
