@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// How every name begins that we give to a statement on a backend.
 pub const PREFIX: &[u8] = b"entrapool_";
+/// A name that no statement ever has: numbers follow the prefix, and this is none.
+pub const UNKNOWN: &[u8] = b"entrapool_unknown";
 
 /// Statements that a backend holds at most; the least recently used one is closed beyond it.
 pub const MOST_PER_BACKEND: usize = 500;

@@ -151,6 +151,18 @@ impl Tracker {
         !self.ledger.is_empty()
     }
 
+    /// Whether the next answer is one that we make, so that [`Tracker::back`] has something for
+    /// the client though the server may have nothing to say.
+    #[inline]
+    #[must_use]
+    pub fn has_reply_due(&self) -> bool {
+        self.back.left == 0
+            && self
+                .ledger
+                .front()
+                .is_some_and(|owed| owed.fate == Fate::Synthesize)
+    }
+
     /// Whether the server announced that it ends the session.
     #[must_use]
     pub fn is_dying(&self) -> bool {
@@ -186,6 +198,16 @@ impl Tracker {
         if self.copy_in {
             message::copy_fail(out, "the client has gone");
             self.copy_in = false;
+        }
+        if self.open {
+            // A Sync alone would commit what its client never committed; behind an error it
+            // does not (55.2.3).
+            message::framed(out, b'D', |out| {
+                out.push(b'S');
+                out.extend_from_slice(statements::UNKNOWN);
+                out.push(0);
+            });
+            self.ledger.push(Kind::Describe, Fate::Swallow);
         }
         if self.open || self.skipping {
             out.extend_from_slice(&message::SYNC);

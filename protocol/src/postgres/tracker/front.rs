@@ -478,11 +478,7 @@ fn push_target(target: Target, out: &mut Vec<u8>) {
     match target {
         Target::Statement(id) => statements::push_name(id, out),
         Target::Unnamed => {}
-        // Numbers begin at 1, and this is none.
-        Target::Unknown => {
-            out.extend_from_slice(statements::PREFIX);
-            out.extend_from_slice(b"unknown");
-        }
+        Target::Unknown => out.extend_from_slice(statements::UNKNOWN),
     }
 }
 

@@ -498,9 +498,40 @@ fn a_backend_left_behind_is_wound_up() {
     pair.server(&[empty(b'2'), copy_in_response()].concat());
     let mut out = Vec::new();
     pair.tracker.wind_up(&mut out);
-    assert_eq!(tags(&out), "fS");
+    assert_eq!(tags(&out), "fDS");
     pair.server(&[error("57014"), ready(Status::Failed)].concat());
     assert_eq!(pair.tracker.boundary(), Boundary::Failed);
+}
+
+#[test]
+fn a_batch_left_behind_is_not_committed() {
+    let mut pair = Pair::new();
+    pair.client(&[prepare("", "insert"), bind(""), execute()].concat());
+    pair.server(&[empty(b'1'), empty(b'2'), tagged("INSERT 0 1")].concat());
+    let mut out = Vec::new();
+    pair.tracker.wind_up(&mut out);
+    assert_eq!(tags(&out), "DS");
+    pair.server(&[error("26000"), ready(Status::Idle)].concat());
+    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+}
+
+#[test]
+fn a_reply_of_ours_waits_for_no_server() {
+    let mut pair = Pair::new();
+    pair.client(&[prepare("s", "select 1"), empty(b'S')].concat());
+    assert!(!pair.tracker.has_reply_due());
+    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
+    assert_eq!(pair.client(&about(b'C', b'S', "s")), "");
+    assert!(pair.tracker.has_reply_due());
+    assert_eq!(pair.server(b""), "3");
+    assert!(!pair.tracker.has_reply_due());
+    // The same text again, under another name: the backend holds it.
+    assert_eq!(
+        pair.client(&[prepare("t", "select 1"), empty(b'H')].concat()),
+        "H"
+    );
+    assert!(pair.tracker.has_reply_due());
+    assert_eq!(pair.server(b""), "1");
 }
 
 /// A conversation that touches every branch, as (who, bytes).
