@@ -9,9 +9,13 @@
 #[path = "../sidecar/mod.rs"]
 mod sidecar;
 
+mod cancel;
 mod copy;
+mod endings;
+mod failover;
 mod pooling;
 mod prepared;
 mod refusals;
+mod session_mode;
 mod startup;
 mod transactions;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::sidecar::raw::{bind, close, describe, execute, parse, sync, tags};
+use crate::sidecar::raw::{bind, close, describe, execute, message, parse, sync, tags};
 use crate::sidecar::{Message, Raw, Sidecar, shared};
 
 /// The process id of the backend that serves the client now.
@@ -79,6 +79,24 @@ async fn named_statements_on_every_backend() {
     two.send(&[bind("s1", &[b"1"]), execute(), sync()].concat())
         .await;
     assert_eq!(columns(&two.until(b'Z').await), ["101"]);
+}
+
+#[tokio::test]
+async fn a_flush_brings_answers_that_the_server_never_gives() {
+    let azure = shared().await;
+    let proxy = Sidecar::on(&azure).transaction().pool(1).start().await;
+    let flush = message(b'H', b"");
+    for _ in 0..2 {
+        let mut raw = proxy.raw().await;
+        // The second client's Parse never reaches the server, nor does any Close.
+        raw.send(&[parse("s", "select 1"), flush.clone()].concat())
+            .await;
+        assert_eq!(raw.next().await.unwrap().tag, b'1');
+        raw.send(&[close(b'S', "s"), flush.clone()].concat()).await;
+        assert_eq!(raw.next().await.unwrap().tag, b'3');
+        raw.send(&sync()).await;
+        assert_eq!(tags(&raw.until(b'Z').await), "Z");
+    }
 }
 
 #[tokio::test]
