@@ -7,6 +7,7 @@ use clap::Parser;
 use entrapool::app::App;
 use entrapool::config::cli::{Cli, CliOptions, Command, Exit};
 use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -44,6 +45,9 @@ fn check(loaded: &Loaded) -> Exit {
 
 fn run(loaded: Loaded) -> Exit {
     start_log(&loaded.config);
+    if let Err(error) = forbid_core_files() {
+        tracing::warn!(%error, "a core file of this process could be written, with its tokens in it");
+    }
     for note in &loaded.notes {
         tracing::info!("{note}");
     }
@@ -61,6 +65,17 @@ fn run(loaded: Loaded) -> Exit {
             })
         });
     result.err().unwrap_or(Exit::Clean)
+}
+
+/// Memory holds tokens. The limit keeps the kernel from writing a core file, the other setting
+/// also from handing it to a program (`core_pattern` with a pipe ignores the limit).
+fn forbid_core_files() -> rustix::io::Result<()> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
 fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
