@@ -6,6 +6,7 @@
 
 mod relay;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -148,20 +149,28 @@ impl Session {
 
     /// Ready when the client has sent something, or has gone; an error when the session ends.
     fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        let entry = &self.registered.entry;
-        if entry.any() {
-            if entry.is_raised(Signal::Kill) {
-                return Poll::Ready(Err(End::told(Cause::Killed, report::killed())));
-            }
-            if entry.is_raised(Signal::Drain) {
-                return Poll::Ready(Err(End::told(Cause::Drain, report::shutting_down())));
-            }
-            if entry.take(Signal::Cancel) {
-                self.route.metrics.cancels.inc(CancelResult::Stale);
-            }
+        if let Some(end) = self.asked_to_end() {
+            return Poll::Ready(Err(end));
+        }
+        if self.registered.entry.any() && self.registered.entry.take(Signal::Cancel) {
+            self.route.metrics.cancels.inc(CancelResult::Stale);
         }
         let ready = ready!(self.client.poll_read_ready(cx));
         Poll::Ready(ready.map_err(|_| End::silent(Cause::Gone)))
+    }
+
+    /// Whether the session has to end though its client is still there: it holds no backend.
+    fn asked_to_end(&self) -> Option<End> {
+        let entry = &self.registered.entry;
+        if !entry.any() {
+            None
+        } else if entry.is_raised(Signal::Kill) {
+            Some(End::told(Cause::Killed, report::killed()))
+        } else if entry.is_raised(Signal::Drain) {
+            Some(End::told(Cause::Drain, report::shutting_down()))
+        } else {
+            None
+        }
     }
 
     /// The slow path of borrowing. While all backends are busy the client's bytes stay in its
@@ -177,13 +186,14 @@ impl Session {
             self.look_at_request(&mut pending).await?;
         }
         let mut waiting = std::pin::pin!(pool.lease(self.number));
-        let lease = match tokio::time::timeout(PATIENCE, &mut waiting).await {
-            Ok(lease) => lease,
+        let patient = tokio::time::timeout(PATIENCE, self.unless_asked_to_end(waiting.as_mut()));
+        let lease = match patient.await {
+            Ok(lease) => lease?,
             Err(_) => {
                 if pending.is_empty() {
                     self.look_at_request(&mut pending).await?;
                 }
-                waiting.await
+                self.unless_asked_to_end(waiting).await?
             }
         };
         let metrics = &self.route.metrics;
@@ -199,6 +209,18 @@ impl Session {
                 Err(End::told(cause, report))
             }
         }
+    }
+
+    /// What `work` comes to; a signal wakes the session, which looks at it here.
+    async fn unless_asked_to_end<T>(
+        &self,
+        mut work: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, End> {
+        std::future::poll_fn(|cx| match self.asked_to_end() {
+            Some(end) => Poll::Ready(Err(end)),
+            None => work.as_mut().poll(cx).map(Ok),
+        })
+        .await
     }
 
     /// Reads the header of the request that waits in the socket.
