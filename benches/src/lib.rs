@@ -1,1 +1,3 @@
-//! (skeleton)
+//! What the benches measure: messages as drivers send them and servers answer them.
+
+pub mod conversation;
