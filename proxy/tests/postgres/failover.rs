@@ -68,7 +68,8 @@ async fn while_it_is_down_new_logins_are_refused_and_heal_by_themselves() {
         .unwrap();
     let proxy = Sidecar::on(&azure).transaction().start().await;
     let idle = proxy.client().await;
-    assert_eq!(count(&idle, "select 1::bigint").await, 1);
+    // Not a prepared one: the driver closes those later, which asks for a backend as well.
+    idle.simple_query("select 1").await.unwrap();
     let DatabaseServer::Real { postgres, .. } = azure.server_mut() else {
         panic!("a real PostgreSQL");
     };

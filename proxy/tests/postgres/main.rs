@@ -11,11 +11,16 @@ mod sidecar;
 
 mod cancel;
 mod copy;
+mod drain;
 mod endings;
 mod failover;
+mod observability;
 mod pooling;
 mod prepared;
 mod refusals;
 mod session_mode;
+mod start;
 mod startup;
+mod streams;
+mod tokens;
 mod transactions;
