@@ -13,12 +13,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use entrapool_metrics::{CancelResult, Direction};
-use entrapool_protocol::postgres::Violation;
 use entrapool_protocol::postgres::effect::Effects;
 use entrapool_protocol::postgres::error::ServerError;
 use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::statements::Statements;
 use entrapool_protocol::postgres::tracker::{Boundary, Event};
+use entrapool_protocol::postgres::{Status, Violation};
 use tokio::task::JoinHandle;
 
 use super::{Route, Session};
@@ -238,7 +238,7 @@ impl Session {
                 }
                 to_client.append(bytes.get(sent..).unwrap_or_default());
             }
-            let (mut report, mut ready) = (None, None);
+            let (mut report, mut ready) = (None, false);
             let take = step.take;
             match step.event {
                 Event::NeedMore => {
@@ -247,7 +247,7 @@ impl Session {
                 }
                 Event::Next => {}
                 Event::Insert(bytes) => to_client.append(&bytes),
-                Event::Ready(boundary) => ready = Some(boundary).filter(|_| step.to_client),
+                Event::Ready(_) => ready = step.to_client,
                 Event::Parameter { name, value } => {
                     report = Some((name.to_vec(), value.to_vec(), step.to_client));
                 }
@@ -257,8 +257,8 @@ impl Session {
                 }
             }
             from_server.consume(take);
-            if let Some(boundary) = ready {
-                hold.answered(boundary, &self.route);
+            if ready {
+                hold.answered(&self.route);
             }
             self.note(hold, report);
         }
@@ -383,16 +383,18 @@ impl Requests<'_> {
 
 impl Hold {
     /// The client has an answer.
-    fn answered(&mut self, boundary: Boundary, route: &Route) {
+    fn answered(&mut self, route: &Route) {
         let now = Instant::now();
         let metrics = &route.metrics;
         metrics
             .query_duration
             .observe(now.duration_since(self.query_since).as_secs_f64());
         self.query_since = now;
-        if boundary == Boundary::Idle
+        // Not the boundary: with more requests under way, this one's transaction has ended too.
+        if self.lease.tracker.status() == Status::Idle
             && let Some(since) = self.transaction_since.take()
         {
+            self.transaction_since = self.lease.tracker.owes().then_some(now);
             metrics
                 .transaction_duration
                 .observe(now.duration_since(since).as_secs_f64());
