@@ -15,7 +15,7 @@ pub struct Launch {
     database: String,
     keys: Vec<(String, String)>,
     settings: Vec<(String, String)>,
-    more: Vec<String>,
+    log_level: String,
     http: String,
     programs: std::path::PathBuf,
 }
@@ -37,7 +37,7 @@ impl Sidecar {
                 key("listen", "127.0.0.1:0".to_owned()),
             ],
             settings: Vec::new(),
-            more: Vec::new(),
+            log_level: "entrapool=debug,info".to_owned(),
             http: "127.0.0.1:0".to_owned(),
             programs: postgres.bin_directory().to_path_buf(),
         }
@@ -97,10 +97,10 @@ impl Launch {
         self
     }
 
-    /// One more argument.
+    /// How much is logged.
     #[must_use]
-    pub fn argument(mut self, argument: &str) -> Self {
-        self.more.push(argument.to_owned());
+    pub fn log_level(mut self, level: &str) -> Self {
+        level.clone_into(&mut self.log_level);
         self
     }
 
@@ -165,13 +165,7 @@ impl Launch {
         }
         let mut child = command
             .args(["--http", &self.http])
-            .args([
-                "--log-format",
-                "json",
-                "--log-level",
-                "entrapool=debug,info",
-            ])
-            .args(&self.more)
+            .args(["--log-format", "json", "--log-level", &self.log_level])
             .arg(self.route())
             .envs(self.settings)
             .stdin(Stdio::null())
