@@ -100,10 +100,9 @@ impl App {
     /// A listener that can't be bound, or no token in time.
     pub async fn run(self) -> Result<(), Fault> {
         let mut signals = Signals::new().map_err(|error| Fault::new(Exit::Failure, error))?;
-        let http = AdminServer::bind(self.config.http).await.map_err(|error| {
-            let address = self.config.http;
-            Fault::new(Exit::Bind, format!("the HTTP listener can't be bound to {address}: {error}. Choose another address with --http."))
-        })?;
+        let http = AdminServer::bind(self.config.http)
+            .await
+            .map_err(|error| Fault::new(Exit::Bind, error))?;
         if let Ok(address) = http.local_addr() {
             tracing::info!(%address, "metrics and probes over HTTP");
         }

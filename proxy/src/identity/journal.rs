@@ -89,10 +89,11 @@ impl Journal {
             audience,
         } = &*self.subject;
         let retry_in = Span(retry_in).to_string();
-        let (attempts, unwritten) = (streak.count, self.unwritten);
+        let (attempts, suppressed) = (streak.count, self.unwritten);
+        let suppressed = (suppressed > 0).then_some(suppressed);
         let cause = &streak.last;
         warn!(
-            identity, source, audience, attempts, unwritten, retry_in, %cause,
+            identity, source, audience, attempts, suppressed, retry_in, %cause,
             "no token from the source"
         );
         self.warned = Some(Instant::now());

@@ -142,6 +142,8 @@ impl ConnectError {
     pub(super) fn cause(&self) -> Cause {
         match &self.0.failed {
             Failed::NoToken(_) => Cause::NoToken,
+            // A database is named by the client.
+            Failed::Login(_) if self.class() == LoginFailure::Database => Cause::StartupRefused,
             Failed::Login(_) if self.class() == LoginFailure::Token => Cause::TokenRefused,
             Failed::Login(_) => Cause::LoginRefused,
             _ => Cause::Unreachable,

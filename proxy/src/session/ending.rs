@@ -40,7 +40,9 @@ impl Ending {
             self.detail.as_deref().unwrap_or_default(),
         );
         match (self.cause.blame(), self.cause) {
-            (Blame::Client, _) | (_, Cause::Drain | Cause::Killed) => {
+            // A login that failed has been logged where it failed, once for all who waited.
+            (Blame::Client | Blame::Identity, _)
+            | (_, Cause::Unreachable | Cause::LoginRefused | Cause::Drain | Cause::Killed) => {
                 tracing::debug!(route, session, cause, detail, "session ended");
             }
             (_, Cause::Internal) => tracing::error!(route, session, cause, detail, "session ended"),

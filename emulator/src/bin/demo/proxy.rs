@@ -1,6 +1,7 @@
 //! The proxy under demonstration: built by cargo, run as a child process.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -29,12 +30,18 @@ const TAIL: usize = 4_000;
 /// Builds the proxy and says where the binary is.
 pub(crate) async fn build() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    // A minute's build should be seen to move, by somebody who looks.
+    let progress = match std::io::stderr().is_terminal() {
+        true => Stdio::inherit(),
+        false => Stdio::piped(),
+    };
     let output = Command::new(cargo)
         .args(["build", "--release", "--package", "entrapool"])
         .args(["--bin", "entrapool"])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
+        .stderr(progress)
         .kill_on_drop(true)
         .output()
         .await

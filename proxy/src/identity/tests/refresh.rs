@@ -446,7 +446,7 @@ async fn a_dead_hour_is_told_in_few_lines_without_secrets() {
     );
     assert_eq!(count("ERROR"), 1, "{}", lines.text());
     assert_eq!(count("the token source works again"), 1);
-    assert!(count("unwritten=3") > 0, "what was left out is counted");
+    assert!(count("suppressed=3") > 0, "what was left out is counted");
     for call in 1..=stage.calls() {
         assert_eq!(count(&secret(call)), 0, "{}", lines.text());
     }
