@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entrapool_metrics::RouteMetrics;
+use entrapool_metrics::{Direction, RouteMetrics};
 
 use super::connect::{Connector, Key};
 use crate::config::{self, PoolMode};
@@ -67,6 +67,12 @@ impl Route {
                 database: database.as_str().into(),
             });
         }
+    }
+
+    /// Counts bytes on their way.
+    #[inline]
+    pub(super) fn count(&self, direction: Direction, bytes: usize) {
+        self.metrics.bytes.add(direction, bytes as u64);
     }
 
     /// When backends change hands.

@@ -198,7 +198,7 @@ impl Session {
         };
         let metrics = &self.route.metrics;
         metrics.pool_wait.observe(since.elapsed().as_secs_f64());
-        metrics.bytes.add(Direction::ClientIn, pending.len() as u64);
+        self.route.count(Direction::ClientIn, pending.len());
         match lease {
             Ok(mut lease) => {
                 lease.from_client.append(&pending);

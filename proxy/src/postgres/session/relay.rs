@@ -118,11 +118,6 @@ impl Session {
         }
         loop {
             if hold.lease.wire.is_blocked() {
-                let staged = hold.lease.wire.staged();
-                self.route
-                    .metrics
-                    .bytes
-                    .add(Direction::UpstreamOut, staged as u64);
                 match hold.lease.wire.poll_flush(cx) {
                     Poll::Pending => return Ok(moved),
                     Poll::Ready(Ok(())) => moved = true,
@@ -185,7 +180,7 @@ impl Session {
                     Poll::Pending => return Ok(moved),
                     Poll::Ready(Err(_) | Ok(0)) => return Err(Outcome::Gone),
                     Poll::Ready(Ok(sent)) => {
-                        self.sent(sent);
+                        self.route.count(Direction::ClientOut, sent);
                         hold.lease.to_client.consume(sent);
                         moved = true;
                     }
@@ -198,10 +193,7 @@ impl Session {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Err(_) | Ok(Fill::End)) => return Err(Outcome::ServerClosed),
                 Poll::Ready(Ok(Fill::Bytes(count))) => {
-                    self.route
-                        .metrics
-                        .bytes
-                        .add(Direction::UpstreamIn, count as u64);
+                    self.route.count(Direction::UpstreamIn, count);
                     self.answer(hold, cx)?;
                     moved = true;
                 }
@@ -231,10 +223,7 @@ impl Session {
                 let alone = rest.is_empty() && to_client.is_empty();
                 if alone && !bytes.is_empty() && !matches!(step.event, Event::Insert(_)) {
                     sent = write_now(&mut self.client, cx, bytes);
-                    self.route
-                        .metrics
-                        .bytes
-                        .add(Direction::ClientOut, sent as u64);
+                    self.route.count(Direction::ClientOut, sent);
                 }
                 to_client.append(bytes.get(sent..).unwrap_or_default());
             }
@@ -281,13 +270,6 @@ impl Session {
         }
     }
 
-    fn sent(&self, count: usize) {
-        self.route
-            .metrics
-            .bytes
-            .add(Direction::ClientOut, count as u64);
-    }
-
     /// Does what was asked from outside.
     fn heed_signals(&self, hold: &mut Hold) -> Result<(), Outcome> {
         let entry = &self.registered.entry;
@@ -326,10 +308,7 @@ impl Requests<'_> {
         if bytes.is_empty() {
             return Err(Outcome::Gone);
         }
-        self.route
-            .metrics
-            .bytes
-            .add(Direction::ClientIn, bytes.len() as u64);
+        self.route.count(Direction::ClientIn, bytes.len());
         if !hold.lease.from_client.is_empty() {
             hold.lease.from_client.append(bytes);
             return self.forward_pending(hold);
@@ -370,10 +349,7 @@ impl Requests<'_> {
             .front(bytes, names, &mut backend.wire)
             .map_err(Outcome::ClientMalformed)?;
         let staged = backend.wire.staged() - before;
-        self.route
-            .metrics
-            .bytes
-            .add(Direction::UpstreamOut, staged as u64);
+        self.route.count(Direction::UpstreamOut, staged);
         if taken.terminate {
             return Err(Outcome::Quit);
         }
