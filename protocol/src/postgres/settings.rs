@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Settings by name. Names are compared as PostgreSQL does: without regard to case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -61,6 +62,21 @@ impl Settings {
         self.0
             .values()
             .map(|setting| (&*setting.spelling, &*setting.value))
+    }
+
+    /// Tells apart what may change the meaning of a statement's text: everything but the
+    /// application's name.
+    #[must_use]
+    pub fn context(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (key, setting) in self
+            .0
+            .iter()
+            .filter(|(key, _)| ***key != *"application_name")
+        {
+            (key, &setting.value).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// The SQL that turns a backend with the settings `applied` into one with these; `None` if
@@ -202,6 +218,15 @@ mod tests {
             });
             assert_eq!(read.map_err(String::as_str), expected, "{options:?}");
         }
+    }
+
+    #[test]
+    fn the_context_is_everything_but_the_name() {
+        let plain = settings(&[("DateStyle", "ISO"), ("application_name", "a")]);
+        let other_name = settings(&[("datestyle", "ISO"), ("application_name", "b")]);
+        let other_style = settings(&[("DateStyle", "German"), ("application_name", "a")]);
+        assert_eq!(plain.context(), other_name.context());
+        assert_ne!(plain.context(), other_style.context());
     }
 
     #[test]

@@ -69,7 +69,9 @@ pub struct Dictionary {
 
 #[derive(Debug, Default)]
 struct Known {
-    statements: HashSet<ByBody>,
+    /// By context: see [`Statements::set_context`].
+    statements: HashMap<u64, HashSet<ByBody>>,
+    count: usize,
     next_id: u32,
     sweep_at: usize,
 }
@@ -103,24 +105,28 @@ impl Hash for ByBody {
 const SMALLEST_SWEEP: usize = 1024;
 
 impl Dictionary {
-    /// The statement with this body; made if it is new.
-    pub fn intern(&self, body: &[u8]) -> Arc<Statement> {
+    /// The statement with this body, parsed in this context; made if it is new.
+    pub fn intern(&self, context: u64, body: &[u8]) -> Arc<Statement> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ByBody(statement)) = known.statements.get(body) {
+        if let Some(ByBody(statement)) =
+            known.statements.get(&context).and_then(|all| all.get(body))
+        {
             return Arc::clone(statement);
         }
-        if known.statements.len() >= known.sweep_at.max(SMALLEST_SWEEP) {
-            known
-                .statements
-                .retain(|ByBody(statement)| Arc::strong_count(statement) > 1);
-            known.sweep_at = known.statements.len() * 2;
+        if known.count >= known.sweep_at.max(SMALLEST_SWEEP) {
+            known.sweep();
         }
         known.next_id = known.next_id.wrapping_add(1);
         let statement = Arc::new(Statement {
             id: known.next_id,
             body: body.into(),
         });
-        known.statements.insert(ByBody(Arc::clone(&statement)));
+        known
+            .statements
+            .entry(context)
+            .or_default()
+            .insert(ByBody(Arc::clone(&statement)));
+        known.count += 1;
         statement
     }
 
@@ -130,14 +136,25 @@ impl Dictionary {
         self.known
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .statements
-            .len()
+            .count
     }
 
     /// Whether no statement is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Known {
+    /// Forgets what neither a client nor a backend has any more.
+    fn sweep(&mut self) {
+        self.statements.retain(|_, all| {
+            all.retain(|ByBody(statement)| Arc::strong_count(statement) > 1);
+            !all.is_empty()
+        });
+        self.count = self.statements.values().map(HashSet::len).sum();
+        self.sweep_at = self.count * 2;
     }
 }
 
@@ -148,6 +165,7 @@ type Names = HashMap<Box<[u8]>, Arc<Statement>>;
 pub struct Statements {
     /// Tells this client's unnamed statement from another's; unique in the process.
     pub(super) owner: u64,
+    pub(super) context: u64,
     names: Option<Box<Names>>,
     /// Body of the unnamed statement, where it was parsed in one batch to be used in another.
     pub(super) unnamed: Option<Box<[u8]>>,
@@ -159,9 +177,17 @@ impl Statements {
     pub fn new(owner: u64) -> Self {
         Self {
             owner,
+            context: 0,
             names: None,
             unnamed: None,
         }
+    }
+
+    /// Statements parsed from now on are shared only with clients of the same context: what a
+    /// text means depends on settings, some of which are folded into the parsed statement
+    /// (`DateStyle`) and some looked up by it (`search_path`).
+    pub fn set_context(&mut self, context: u64) {
+        self.context = context;
     }
 
     /// What the client calls `name`.
@@ -292,10 +318,11 @@ mod tests {
     #[test]
     fn equal_bodies_are_one_statement() {
         let dictionary = Dictionary::default();
-        let one = dictionary.intern(b"select 1\0\0\0");
-        assert!(Arc::ptr_eq(&one, &dictionary.intern(b"select 1\0\0\0")));
-        let two = dictionary.intern(b"select 2\0\0\0");
+        let one = dictionary.intern(0, b"select 1\0\0\0");
+        assert!(Arc::ptr_eq(&one, &dictionary.intern(0, b"select 1\0\0\0")));
+        let two = dictionary.intern(0, b"select 2\0\0\0");
         assert_ne!(one.id(), two.id());
+        assert_ne!(one.id(), dictionary.intern(1, b"select 1\0\0\0").id());
         let mut name = Vec::new();
         two.push_name(&mut name);
         assert_eq!(name, b"entrapool_2");
@@ -304,16 +331,16 @@ mod tests {
     #[test]
     fn unused_statements_are_swept() {
         let dictionary = Dictionary::default();
-        let kept = dictionary.intern(b"kept");
+        let kept = dictionary.intern(0, b"kept");
         for number in 0..10 * SMALLEST_SWEEP {
-            dictionary.intern(format!("{number}").as_bytes());
+            dictionary.intern(0, format!("{number}").as_bytes());
         }
         assert!(
             dictionary.len() <= SMALLEST_SWEEP + 1,
             "{}",
             dictionary.len()
         );
-        assert!(Arc::ptr_eq(&kept, &dictionary.intern(b"kept")));
+        assert!(Arc::ptr_eq(&kept, &dictionary.intern(0, b"kept")));
     }
 
     #[test]
@@ -327,7 +354,7 @@ mod tests {
     fn the_least_recently_used_goes() {
         let dictionary = Dictionary::default();
         let mut prepared = Prepared::default();
-        let statement = |number: usize| dictionary.intern(format!("{number}").as_bytes());
+        let statement = |number: usize| dictionary.intern(0, format!("{number}").as_bytes());
         for number in 0..MOST_PER_BACKEND {
             assert_eq!(prepared.insert(statement(number)), None);
         }

@@ -81,7 +81,8 @@ impl Session {
             settings,
             ahead,
         } = opening;
-        let statements = Statements::new(number);
+        let mut statements = Statements::new(number);
+        statements.set_context(settings.context());
         (
             Self {
                 client,

@@ -272,3 +272,20 @@ async fn deallocate_and_discard_forget_the_clients_statements() {
         assert_eq!(columns(&other.until(b'Z').await), ["7"]);
     }
 }
+
+#[tokio::test]
+async fn what_a_text_means_is_the_sessions_own() {
+    let azure = shared().await;
+    let proxy = Sidecar::on(&azure).transaction().pool(1).start().await;
+    // The date is read, and kept as read, when the statement is parsed.
+    let sql = "select extract(month from date '01/02/2020')::int";
+    for (style, month) in [("ISO, DMY", 2), ("ISO, MDY", 1), ("ISO, DMY", 2)] {
+        let mut config = proxy.config();
+        config.options(format!("-c DateStyle={}", style.replace(' ', "\\ ")));
+        let client = proxy.client_with(&config).await;
+        let statement = client.prepare(sql).await.unwrap();
+        let row = client.query_one(&statement, &[]).await.unwrap();
+        assert_eq!(row.get::<_, i32>(0), month, "{style}");
+    }
+    assert_eq!(proxy.logins().await, 1.0);
+}

@@ -243,7 +243,7 @@ impl Tracker {
         if names.get(name).is_some() {
             return Ok(self.duplicate(name, header));
         }
-        let statement = self.dictionary.intern(body);
+        let statement = self.dictionary.intern(names.context, body);
         self.undoable(Change::Name(name.into(), None));
         names.replace(name, Some(Arc::clone(&statement)));
         if self.prepared.touch(statement.id()) {

@@ -259,6 +259,7 @@ impl Session {
             hold.lease.reported(&name, &value);
             if by_client {
                 own(&mut hold.lease, &mut self.settings, &name, &value);
+                self.statements.set_context(self.settings.context());
             }
         }
         let effects = hold.lease.tracker.take_effects();
