@@ -281,7 +281,9 @@ impl Session {
             return Err(Outcome::Drained);
         }
         if entry.take(Signal::Cancel) {
-            let owes = hold.lease.tracker.owes() && hold.cancelling.is_none();
+            // One at a time; a later one is sent again, since the first may have come too early.
+            let idle = hold.cancelling.as_ref().is_none_or(JoinHandle::is_finished);
+            let owes = hold.lease.tracker.owes() && idle;
             match hold.lease.key.clone().filter(|_| owes) {
                 Some(key) => {
                     let place = self.route.pools.connector().place();
