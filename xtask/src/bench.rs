@@ -1,12 +1,12 @@
 //! The side-by-side bench: builds in release, then hands over to `benches/`, which measures.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 
 use crate::machine;
 use crate::report::Report;
-use crate::tree::cargo;
+use crate::tree::{self, cargo};
 
 pub(crate) fn run(report: &mut Report, seconds: u32) -> anyhow::Result<ExitCode> {
     let build = [
@@ -22,11 +22,26 @@ pub(crate) fn run(report: &mut Report, seconds: u32) -> anyhow::Result<ExitCode>
     if !ready {
         return Ok(ExitCode::FAILURE);
     }
-    let bench = ["run", "--release", "--quiet", "-p", "entrapool-benches"];
-    let mut command = cargo(bench);
-    command.args(["--bin", "side-by-side", "--", "--seconds"]);
-    let status = command.arg(seconds.to_string()).status();
-    let status = status.context("cannot run cargo")?;
+    // Thousands of clients: as many open files as the system gives.
+    let raise = "ulimit -Sn \"$(ulimit -Hn)\" && exec \"$0\" \"$@\"";
+    let bench = [
+        "run",
+        "--release",
+        "--quiet",
+        "-p",
+        "entrapool-benches",
+        "--bin",
+    ];
+    let run = cargo(bench);
+    let status = Command::new("sh")
+        .args(["-c", raise])
+        .arg(run.get_program())
+        .args(run.get_args())
+        .args(["side-by-side", "--", "--seconds"])
+        .arg(seconds.to_string())
+        .current_dir(tree::root())
+        .status()
+        .context("cannot run sh")?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {

@@ -11,7 +11,7 @@ use crate::tally::Tally;
 use crate::tree;
 
 /// Lines of a log that are shown when its step has failed.
-const SHOWN: usize = 60;
+const SHOWN: usize = 80;
 
 /// The steps so far.
 pub(crate) struct Report {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use entrapool_protocol::postgres::Violation;
+use entrapool_protocol::postgres::frame::Header;
 use entrapool_protocol::postgres::statements::{Dictionary, MOST_PER_BACKEND, Statements};
 use entrapool_protocol::postgres::tracker::{Boundary, Event, Tracker};
 
@@ -97,6 +98,7 @@ struct Pooled {
 
 fn nobody_is_in_between(input: &Input<'_>) {
     let mut direct = Server::default();
+    direct.is_patient = input.flag(2);
     let mut answers = Vec::new();
     let mut messages = input.stream;
     // Up to a use of what a pooler may see otherwise.
@@ -118,9 +120,11 @@ fn nobody_is_in_between(input: &Input<'_>) {
         assert_eq!(pooled_says, at_most, "before a violation");
     } else {
         assert_eq!(pooled_says, direct_says);
-        assert_eq!(pooled.terminated, direct.ended);
+        // What ends a conversation is passed on, or still waited for.
+        let ended = pooled.terminated || !pooled.pending.is_empty();
+        assert!(ended || !direct.ended, "the end went unseen");
         let backend = &pooled.backends[pooled.current];
-        if !direct.is_mid_message() {
+        if !direct.is_mid_message() && !direct.ended {
             assert!(!backend.tracker.owes(), "owed, and all is answered");
         }
     }
@@ -146,18 +150,41 @@ fn converse(input: &Input<'_>) -> Pooled {
         terminated: false,
     };
     let mut lengths = input.lengths();
-    for part in pieces(input.stream, input.lengths()) {
+    let parts = if input.flag(2) {
+        batches(input.stream)
+    } else {
+        pieces(input.stream, input.lengths())
+    };
+    for part in parts {
         pooled.ask(part);
         if pooled.violated || pooled.terminated {
             break;
         }
-        // Answers come late, and in parts of their own.
+        // To who does not wait for them, answers come late, and in parts of their own.
         let some = lengths.next().unwrap_or(1);
-        pooled.answer(some);
+        pooled.answer(if input.flag(2) { usize::MAX } else { some });
         pooled.change();
     }
     pooled.answer(usize::MAX);
     pooled
+}
+
+/// The stream in parts that end where a client waits for answers.
+fn batches(stream: &[u8]) -> Vec<&[u8]> {
+    let mut batches = Vec::new();
+    let (mut begin, mut at) = (0, 0);
+    while let Ok(Some(header)) = Header::read(&stream[at..]) {
+        at += header.total();
+        if at > stream.len() {
+            break;
+        }
+        if matches!(header.tag, b'S' | b'Q' | b'F') {
+            batches.push(&stream[begin..at]);
+            begin = at;
+        }
+    }
+    batches.push(&stream[begin..]);
+    batches
 }
 
 impl Pooled {

@@ -19,9 +19,12 @@ pub struct Server {
     /// Something was used that a pooler may see otherwise: an unnamed statement that is stale
     /// (see [`Unnamed`]), or a name in doubt.
     pub unsure: bool,
-    /// Names whose Parse or Close was skipped. A pooler books them as done when it sends them,
-    /// and knows better only when it has seen the error that came before.
+    /// Names in requests that were skipped. A pooler books what it sends as done, and knows
+    /// better only when it has seen the error that came before: too late for a client that has
+    /// sent its next batch meanwhile.
     doubtful: HashSet<Vec<u8>>,
+    /// The client waits for the answers to a batch before it sends another: no doubt is left.
+    pub is_patient: bool,
     inbox: Vec<u8>,
 }
 
@@ -110,15 +113,16 @@ impl Server {
     fn skip(&mut self, tag: u8, body: &[u8]) {
         let name = match (tag, body.split_first()) {
             (b'P', _) => split_cstr(body),
-            (b'C', Some((b'S', name))) => split_cstr(name),
+            (b'B', _) => split_cstr(body).and_then(|(_, rest)| split_cstr(rest)),
+            (b'C' | b'D', Some((b'S', name))) => split_cstr(name),
             _ => return,
         };
         match (name, &mut self.unnamed) {
-            (Some((b"", _)), Some(unnamed)) => unnamed.stale = true,
-            (Some((name, _)), _) => {
+            (Some((b"", _)), Some(unnamed)) if tag == b'P' => unnamed.stale = true,
+            (Some((name, _)), _) if !self.is_patient => {
                 self.doubtful.insert(name.to_vec());
             }
-            (None, _) => {}
+            _ => {}
         }
     }
 
