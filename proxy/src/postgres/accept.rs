@@ -48,22 +48,25 @@ impl Refused {
 }
 
 /// Serves one client from its first byte to its end.
-pub async fn serve(route: Arc<Route>, mut client: Socket) {
+pub async fn serve(route: Arc<Route>, client: Socket) {
     let _counted = route.metrics.clients.client();
-    // Boxed: a login needs far more room than a session that idles, which may be for days.
-    match Box::pin(log_in(&route, &mut client)).await {
-        Ok(Some(opening)) => {
-            let pid = opening.registered.pid;
-            let (session, ahead) = Session::new(Arc::clone(&route), client, opening);
-            let ending = session.run(ahead).await;
-            ending.record(&route.config.name, pid, &route.metrics);
-        }
-        Ok(None) => {}
+    // Boxed: beginning and end need far more room than a session that idles, perhaps for days.
+    if let Some(mut session) = Box::pin(open(route, client)).await {
+        let end = session.run().await;
+        Box::pin(session.finish(end)).await;
+    }
+}
+
+/// The session of a client that could be greeted.
+async fn open(route: Arc<Route>, mut client: Socket) -> Option<Session> {
+    match log_in(&route, &mut client).await {
+        Ok(opening) => opening.map(|opening| Session::new(route, client, opening)),
         Err(Refused { ending, report }) => {
             if let Some(report) = report {
                 tell(client, &report).await;
             }
             ending.record(&route.config.name, 0, &route.metrics);
+            None
         }
     }
 }

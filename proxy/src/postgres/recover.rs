@@ -42,7 +42,7 @@ pub(super) enum Unfit {
     MidMessage,
     /// The server refused to roll back or to clean.
     #[error("the server refused: {0}")]
-    Refused(entrapool_protocol::postgres::error::ServerError),
+    Refused(Box<entrapool_protocol::postgres::error::ServerError>),
     /// The server broke the protocol.
     #[error(transparent)]
     Violation(#[from] entrapool_protocol::postgres::Violation),

@@ -47,10 +47,12 @@ pub(super) struct Session {
     settings: Arc<Settings>,
     statements: Statements,
     number: u64,
+    /// What the client sent before it was greeted; empty ever after.
+    ahead: Box<[u8]>,
 }
 
 /// The end of a session, with what the client is still to be told.
-struct End {
+pub(super) struct End {
     ending: Ending,
     report: Option<Box<Report>>,
 }
@@ -72,8 +74,7 @@ impl End {
 }
 
 impl Session {
-    /// The session, and what its client sent before it was greeted.
-    pub(super) fn new(route: Arc<Route>, client: Socket, opening: Opening) -> (Self, Vec<u8>) {
+    pub(super) fn new(route: Arc<Route>, client: Socket, opening: Opening) -> Self {
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let Opening {
             registered,
@@ -83,42 +84,51 @@ impl Session {
         } = opening;
         let mut statements = Statements::new(number);
         statements.set_context(settings.context());
-        (
-            Self {
-                client,
-                route,
-                pool,
-                registered,
-                settings,
-                statements,
-                number,
-            },
+        let ahead = ahead.into_boxed_slice();
+        Self {
+            client,
+            route,
+            pool,
+            registered,
+            settings,
+            statements,
+            number,
             ahead,
-        )
+        }
     }
 
-    /// Runs the session to its end. `ahead` is what the client sent before it was greeted.
-    pub(super) async fn run(mut self, ahead: Vec<u8>) -> Ending {
+    /// Runs the session to its end.
+    pub(super) async fn run(&mut self) -> End {
         std::future::poll_fn(|cx| {
             self.registered.entry.attach(cx.waker());
             Poll::Ready(())
         })
         .await;
-        let mut ended = if ahead.is_empty() {
-            Ok(())
-        } else {
-            Box::pin(self.first_turn(ahead)).await
-        };
-        let End { ending, report } = loop {
-            if let Err(end) = ended {
-                break end;
-            }
-            ended = self.turn().await;
-        };
-        if let Some(report) = report {
-            Box::pin(tell(self.client, &report)).await;
+        if !self.ahead.is_empty()
+            && let Err(end) = Box::pin(self.first_turn()).await
+        {
+            return end;
         }
-        ending
+        loop {
+            if let Err(end) = self.turn().await {
+                return end;
+            }
+        }
+    }
+
+    /// Tells the client what it has to know of the end, closes, and records the end.
+    pub(super) async fn finish(self, end: End) {
+        let Self {
+            client,
+            route,
+            registered,
+            ..
+        } = self;
+        if let Some(report) = end.report {
+            tell(client, &report).await;
+        }
+        end.ending
+            .record(&route.config.name, registered.pid, &route.metrics);
     }
 
     /// Waits for the client, borrows a backend, relays until they part.
@@ -136,8 +146,9 @@ impl Session {
     }
 
     /// As [`Session::turn`], for a client that did not wait for its greeting.
-    async fn first_turn(&mut self, ahead: Vec<u8>) -> Result<(), End> {
+    async fn first_turn(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        let ahead = std::mem::take(&mut self.ahead).into_vec();
         let lease = self.wait_for_backend(now, ahead).await?;
         self.hold(lease, now).await
     }

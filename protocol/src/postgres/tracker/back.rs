@@ -43,7 +43,7 @@ pub enum Event<'a> {
         value: &'a [u8],
     },
     /// A query of ours failed.
-    OwnQueryFailed(ServerError),
+    OwnQueryFailed(Box<ServerError>),
 }
 
 /// What one message is.
@@ -287,9 +287,9 @@ impl Tracker {
             Fate::Replace if whole => {
                 Ok(Seen::Event(Event::Insert(Cow::Owned(self.replacement(at)))))
             }
-            Fate::Swallow if whole && !owed.kind.is_extended() => {
-                Ok(Seen::Event(Event::OwnQueryFailed(ServerError::read(body))))
-            }
+            Fate::Swallow if whole && !owed.kind.is_extended() => Ok(Seen::Event(
+                Event::OwnQueryFailed(Box::new(ServerError::read(body))),
+            )),
             _ => Ok(Seen::Passing),
         }
     }

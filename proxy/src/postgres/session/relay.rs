@@ -64,7 +64,7 @@ pub(super) enum Outcome {
     /// The server closed, or can't be reached any more.
     ServerClosed,
     /// The server does not take the settings that the session owns.
-    BadSettings(ServerError),
+    BadSettings(Box<ServerError>),
 }
 
 impl Hold {
