@@ -43,9 +43,9 @@ async fn in_the_middle_of_a_transaction() {
                 .await;
             assert_eq!(held.last().unwrap().body, b"T");
             if reset {
-                raw.reset()
+                raw.reset();
             } else {
-                drop(raw)
+                drop(raw);
             }
             check(&proxy, 0).await;
         }

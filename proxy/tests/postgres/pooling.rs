@@ -82,7 +82,7 @@ async fn sixty_four_clients_over_eight_backends() {
     ];
     for (each, mode) in runs {
         let ((), most) = most_backends(&azure, &database, pgbench(&proxy, 64, each, mode)).await;
-        assert_eq!(usize::try_from(most).unwrap(), POOL, "{mode:?}");
+        assert!(usize::try_from(most).unwrap() <= POOL, "{mode:?}");
     }
     check_books(&azure, &database, 3 * 64 * (20 + 4)).await;
     let metrics = proxy.metrics().await;

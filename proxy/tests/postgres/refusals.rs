@@ -7,7 +7,8 @@ use tokio::net::TcpListener;
 use tokio_postgres::error::DbError;
 
 use crate::sidecar::{
-    Launch, PASSWORD, PASSWORD_ROLE, SOMEONE_ELSE, Sidecar, connect, refusal, said, shared,
+    CLEARTEXT_ROLE, Launch, MD5_ROLE, PASSWORD, PASSWORD_ROLE, SOMEONE_ELSE, Sidecar, connect,
+    refusal, said, shared,
 };
 
 /// A login that takes longer is not refused at once.
@@ -246,23 +247,21 @@ async fn the_right_password_and_a_wrong_one() {
     let azure = shared().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
-    std::fs::write(&file, PASSWORD).unwrap();
-    let with_file = || {
-        let launch = Sidecar::on(&azure)
-            .user(PASSWORD_ROLE)
-            .without("imds_endpoint");
+    let with_file = |role| {
+        let launch = Sidecar::on(&azure).user(role).without("imds_endpoint");
         let launch = launch.key("identity", "password-file");
         launch.key("password_file", file.to_str().unwrap())
     };
-    let proxy = with_file().start().await;
-    let user = "select current_user";
-    assert_eq!(
-        proxy.program("psql", &["-XAtc", user]).await,
-        format!("{PASSWORD_ROLE}\n")
-    );
-    std::fs::write(&file, "open-sesame-0815").unwrap();
-    let hint = "the password in password_file";
-    let (proxy, _) = refused(with_file(), "28P01", PASSWORD_ROLE, hint).await;
-    let log = proxy.log().text();
-    assert!(!log.contains("open-sesame"), "{log}");
+    for role in [PASSWORD_ROLE, MD5_ROLE, CLEARTEXT_ROLE] {
+        std::fs::write(&file, PASSWORD).unwrap();
+        let proxy = with_file(role).start().await;
+        let user = "select current_user";
+        let said = proxy.program("psql", &["-XAtc", user]).await;
+        assert_eq!(said, format!("{role}\n"));
+        std::fs::write(&file, "open-sesame-0815").unwrap();
+        let hint = "the password in password_file";
+        let (proxy, _) = refused(with_file(role), "28P01", role, hint).await;
+        let log = proxy.log().text();
+        assert!(!log.contains("open-sesame"), "{log}");
+    }
 }

@@ -38,6 +38,37 @@ async fn every_error_of_a_configuration_is_told_and_the_code_is_2() {
 }
 
 #[tokio::test]
+async fn a_configuration_file_says_the_same_as_a_url() {
+    let azure = shared().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("entrapool.toml");
+    let launch = Sidecar::on(&azure).transaction().pool(3);
+    let proxy = launch.config(&file).start().await;
+    let said = proxy
+        .program("psql", &["-XAtc", "select current_user"])
+        .await;
+    assert_eq!(said, "my-vm\n");
+    let metrics = proxy.metrics().await;
+    assert_eq!(metrics.value("entrapool_pool_size", &[]), 3.0);
+    // An error in it is told with its line.
+    let launch = Sidecar::on(&azure).key("pool_size", "99999");
+    let line = 1 + launch
+        .toml()
+        .lines()
+        .position(|line| line.starts_with("pool_size"))
+        .unwrap();
+    let proxy = launch.config(&file).run();
+    let log = proxy.log().clone();
+    assert_eq!(proxy.exit().await, 2);
+    let log = log.whole().await;
+    let place = format!("{}:{line}", file.display());
+    assert!(
+        log.contains(&place) && log.contains("99999"),
+        "{place} in {log}"
+    );
+}
+
+#[tokio::test]
 async fn a_ca_file_that_is_none_is_a_configuration_error() {
     let azure = shared().await;
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,9 @@ use crate::sidecar::raw::tags;
 use crate::sidecar::{Sidecar, backends, connect, refusal, shared};
 
 const SSL: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+/// The minor version and the unknown options of a NegotiateProtocolVersion, if there is to be one.
+type Negotiated = Option<(u8, &'static [&'static str])>;
+
 const GSSENC: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
 
 #[tokio::test]
@@ -40,7 +43,7 @@ async fn minor_versions_and_protocol_options_are_negotiated_once() {
     let plain: &[(&str, &str)] = &[user, database];
     let optional: &[(&str, &str)] = &[user, option, database];
     // Version asked for, parameters, and what is negotiated: minor version, unknown options.
-    let cases: [(u32, _, Option<(u8, &[&str])>); 5] = [
+    let cases: [(u32, _, Negotiated); 5] = [
         (0x0003_0000, plain, None),
         (0x0003_0002, plain, None),
         (0x0003_270f, plain, Some((2, &[]))),

@@ -42,10 +42,9 @@ async fn a_hundred_megabytes_of_result() {
                 let read = tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
                 assert!(read > 0, "closed, {left} bytes too early");
                 left -= read;
-                if left == 0 {
-                    assert_eq!(&buffer[read - 6..read], b"Z\0\0\0\x05I");
-                }
+                buffer.rotate_left(read);
             }
+            assert!(buffer.ends_with(b"Z\0\0\0\x05I"));
         }
         let grown = peak_memory(&proxy) - before;
         assert!(grown < SLACK_KIB, "{mode}: {grown} KiB more");
@@ -139,17 +138,12 @@ async fn a_conversation_cut_anywhere() {
         // From byte by byte to a few large pieces.
         let longest = [1, 2, 5, 7, 64, 1_000, 4_000][round % 7];
         let mut rest = &conversation[..];
-        let send = async {
-            while !rest.is_empty() {
-                let (piece, later) = rest.split_at(random.usize(1..=longest).min(rest.len()));
-                raw.stream.write_all(piece).await.unwrap();
-                rest = later;
-                if longest > 7 || random.u8(..) < 16 {
-                    tokio::task::yield_now().await;
-                }
-            }
-        };
-        send.await;
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at(random.usize(1..=longest).min(rest.len()));
+            raw.stream.write_all(piece).await.unwrap();
+            rest = later;
+            tokio::task::yield_now().await;
+        }
         for wanted in wanted {
             let answer = raw.until(b'Z').await;
             assert_eq!(tags(&answer), wanted, "round {round}, seed {seed}");

@@ -56,6 +56,21 @@ async fn nobody_notices_a_refresh_for_a_minute() {
 }
 
 #[tokio::test]
+async fn tokens_of_every_size() {
+    let azure = azure_with_tokens_of(Duration::from_secs(3600)).await;
+    // PostgreSQL takes passwords of up to 65,535 bytes with their length.
+    for size in [1_500, 9_000, 30_000, 60_000] {
+        azure.issuer().set_size(size);
+        azure.identities().forget_tokens();
+        let proxy = Sidecar::on(&azure).start().await;
+        let said = proxy.program("psql", &["-XAtc", "select 'let in'"]).await;
+        assert_eq!(said, "let in\n", "{size}");
+    }
+    assert_eq!(azure.logins().distinct_tokens(), 4);
+    assert_eq!(azure.logins().refused_in_all(), 0);
+}
+
+#[tokio::test]
 async fn without_a_metadata_service_until_there_is_no_token_and_back() {
     let life = Duration::from_secs(12);
     let azure = azure_with_tokens_of(life).await;

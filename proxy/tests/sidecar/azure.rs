@@ -17,9 +17,13 @@ static DATABASES: AtomicU32 = AtomicU32::new(1);
 
 /// A role that is not the machine's.
 pub const SOMEONE_ELSE: &str = "someone-else";
-/// A role with a password instead of tokens.
+/// A role with a password instead of tokens, by SCRAM.
 pub const PASSWORD_ROLE: &str = "with-password";
-/// Its password.
+/// The same, in the old way.
+pub const MD5_ROLE: &str = "with-md5";
+/// The same, sent as it is.
+pub const CLEARTEXT_ROLE: &str = "with-cleartext";
+/// Their password.
 pub const PASSWORD: &str = "open-sesame-4711";
 
 /// A local Azure with a real PostgreSQL, used by several tests at a time.
@@ -65,6 +69,8 @@ pub async fn shared() -> Arc<Shared> {
                     .max_connections(200)
                     .token_role(SOMEONE_ELSE)
                     .role(PASSWORD_ROLE, RoleLogin::Scram(PASSWORD.to_owned()))
+                    .role(MD5_ROLE, RoleLogin::Md5(PASSWORD.to_owned()))
+                    .role(CLEARTEXT_ROLE, RoleLogin::Cleartext(PASSWORD.to_owned()))
             })
             .start(),
     );

@@ -1,5 +1,7 @@
 //! Starting the binary: route, settings, environment.
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use entrapool_emulator::LocalAzure;
@@ -16,8 +18,9 @@ pub struct Launch {
     keys: Vec<(String, String)>,
     settings: Vec<(String, String)>,
     log_level: String,
+    config: Option<PathBuf>,
     http: String,
-    programs: std::path::PathBuf,
+    programs: PathBuf,
 }
 
 impl Sidecar {
@@ -38,6 +41,7 @@ impl Sidecar {
             ],
             settings: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
+            config: None,
             http: "127.0.0.1:0".to_owned(),
             programs: postgres.bin_directory().to_path_buf(),
         }
@@ -132,6 +136,35 @@ impl Launch {
         format!("postgres://{user}@{server}/{database}?{keys}")
     }
 
+    /// The same as a configuration file.
+    pub fn toml(&self) -> String {
+        let Self {
+            user,
+            server,
+            database,
+            ..
+        } = self;
+        let (host, port) = server.rsplit_once(':').expect("host and port");
+        let mut toml = format!(
+            "[[route]]\nhost = {host:?}\nport = {port}\nuser = {user:?}\ndatabase = {database:?}\n"
+        );
+        for (key, value) in &self.keys {
+            toml += &match value.parse::<u64>() {
+                Ok(number) => format!("{key} = {number}\n"),
+                Err(_) => format!("{key} = {value:?}\n"),
+            };
+        }
+        toml
+    }
+
+    /// Reads the route from this file instead of the command line.
+    #[must_use]
+    pub fn config(mut self, file: &Path) -> Self {
+        std::fs::write(file, self.toml()).expect("a file");
+        self.config = Some(file.to_owned());
+        self
+    }
+
     /// Starts it and waits until it serves clients.
     pub async fn start(self) -> Sidecar {
         let mut sidecar = self.begin().await;
@@ -166,7 +199,10 @@ impl Launch {
         let mut child = command
             .args(["--http", &self.http])
             .args(["--log-format", "json", "--log-level", &self.log_level])
-            .arg(self.route())
+            .args(match &self.config {
+                Some(file) => vec!["--config".into(), file.into()],
+                None => vec![OsString::from(self.route())],
+            })
             .envs(self.settings)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -22,7 +22,10 @@ mod log;
 mod metrics;
 pub mod raw;
 
-pub use azure::{PASSWORD, PASSWORD_ROLE, SOMEONE_ELSE, Shared, backends, count, shared};
+pub use azure::{
+    CLEARTEXT_ROLE, MD5_ROLE, PASSWORD, PASSWORD_ROLE, SOMEONE_ELSE, Shared, backends, count,
+    shared,
+};
 pub use launch::Launch;
 pub use log::{Line, Log};
 pub use metrics::Metrics;
@@ -229,9 +232,8 @@ pub async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
 /// Why a client is not let in; it must be told in PostgreSQL's way, and soon.
 pub async fn refusal(config: &Config) -> tokio_postgres::error::DbError {
     let began = Instant::now();
-    let error = match connect(config).await {
-        Ok(_) => panic!("the client was let in"),
-        Err(error) => error,
+    let Err(error) = connect(config).await else {
+        panic!("the client was let in");
     };
     assert!(began.elapsed() < PATIENCE);
     match error.as_db_error() {
