@@ -10,8 +10,10 @@ use anyhow::Context as _;
 use crate::tally::Tally;
 use crate::tree;
 
-/// Lines of a log that are shown when its step has failed.
-const SHOWN: usize = 80;
+/// Lines from the end of a log that are shown when its step has failed.
+const SHOWN: usize = 60;
+/// Most lines that are shown of failed tests.
+const MOST_SHOWN: usize = 200;
 
 /// The steps so far.
 pub(crate) struct Report {
@@ -107,8 +109,7 @@ impl Report {
             println!("             {group}");
         }
         if !good {
-            let lines: Vec<&str> = log.lines().collect();
-            for line in &lines[lines.len().saturating_sub(SHOWN)..] {
+            for line in telling(log) {
                 println!("     | {line}");
             }
             self.failed.push(name.to_owned());
@@ -123,6 +124,33 @@ impl Report {
     }
 }
 
+/// The lines of a log that tell why a step has failed: what libtest says of each failed test,
+/// without the way through the stack; else the end.
+fn telling(log: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut inside = false;
+    for line in log.lines() {
+        inside = (inside || line.starts_with("---- ")) && !line.starts_with("test result: ");
+        if inside && !is_of_backtrace(line) {
+            lines.push(line);
+        }
+    }
+    if lines.is_empty() {
+        lines = log.lines().collect();
+        return lines.split_off(lines.len().saturating_sub(SHOWN));
+    }
+    lines.truncate(MOST_SHOWN);
+    lines
+}
+
+/// `  12: core::panicking::panic` and `             at /rustc/...`.
+fn is_of_backtrace(line: &str) -> bool {
+    let line = line.trim_start();
+    let (number, rest) = line.split_once(": ").unwrap_or_default();
+    let is_frame = !rest.is_empty() && number.parse::<u16>().is_ok();
+    is_frame || line.starts_with("at /") || line.starts_with("at ./") || line == "stack backtrace:"
+}
+
 fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 60.0 {
@@ -130,4 +158,32 @@ fn time(duration: Duration) -> String {
     }
     let whole = duration.as_secs();
     format!("{}m{:02}s", whole / 60, whole % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::telling;
+
+    #[test]
+    fn failed_tests_are_told_without_the_rest() {
+        let log = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\n\
+                   thread 'b' panicked at b.rs:1:1:\nleft: 3\nstack backtrace:\n   \
+                   0: core::panic\n             at /rustc/1/core.rs:2:3\n\
+                   test result: FAILED. 1 passed\n     Running others\ntest c ... ok\n";
+        assert_eq!(
+            telling(log),
+            [
+                "---- b stdout ----",
+                "thread 'b' panicked at b.rs:1:1:",
+                "left: 3"
+            ]
+        );
+    }
+
+    #[test]
+    fn other_logs_are_told_from_their_end() {
+        let log = (0..100).map(|n| format!("line {n}\n")).collect::<String>();
+        let told = telling(&log);
+        assert_eq!((told.len(), told.last()), (60, Some(&"line 99")));
+    }
 }

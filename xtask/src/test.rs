@@ -18,7 +18,7 @@ pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
     drivers::prepare(report)?;
     check::run(report)?;
     report.step("links in documents", docs::links)?;
-    let mut doc = cargo(["doc", "--workspace", "--no-deps"]);
+    let mut doc = cargo(["doc", "--workspace", "--no-deps", "--keep-going"]);
     report.command("rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     let tests = ["test", "--workspace", "--no-fail-fast"];
     report.tests("tests", &mut cargo(tests))?;
