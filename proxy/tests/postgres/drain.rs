@@ -65,15 +65,22 @@ async fn transactions_may_finish() {
 #[tokio::test]
 async fn but_not_for_ever() {
     let azure = shared().await;
-    let launch = Sidecar::on(&azure).transaction();
+    let launch = Sidecar::on(&azure).transaction().pool(1);
     let proxy = launch.set("drain.max_wait", "300ms").start().await;
     let mut inside = proxy.raw().await;
     inside.query("begin").await;
+    let mut waiting = proxy.raw().await;
+    waiting.send(&query("select 1")).await;
+    proxy
+        .until(|metrics| metrics.value("entrapool_clients_waiting", &[]) == 1.0)
+        .await;
     let began = Instant::now();
     proxy.terminate().await;
-    let fields = inside.last_words().await;
-    assert_eq!(fields[&'C'], "57P01");
-    assert!(began.elapsed() >= Duration::from_millis(300));
+    for raw in [&mut inside, &mut waiting] {
+        let fields = raw.last_words().await;
+        assert_eq!(fields[&'C'], "57P01");
+        assert!(began.elapsed() >= Duration::from_millis(300));
+    }
     let log = proxy.log().clone();
     assert_eq!(proxy.exit().await, 0);
     assert!(began.elapsed() < Duration::from_secs(5));

@@ -103,6 +103,13 @@ async fn nothing_is_left_for_the_next_client() {
     let azure = shared().await;
     let proxy = Sidecar::on(&azure).transaction().pool(1).start().await;
     let (mut one, mut two) = (proxy.raw().await, proxy.raw().await);
+    let grant = "grant pg_read_all_data to \"my-vm\"";
+    azure
+        .admin("postgres")
+        .await
+        .batch_execute(grant)
+        .await
+        .unwrap();
     for leave in [
         "create temp table leftover(n int)",
         "set statement_timeout = '77s'",
@@ -113,7 +120,8 @@ async fn nothing_is_left_for_the_next_client() {
         "select pg_advisory_lock(4711)",
         "set role pg_read_all_data",
     ] {
-        one.query(leave).await;
+        let left = tags(&one.query(leave).await);
+        assert!(!left.contains('E'), "{leave}");
         let state = "select concat_ws(',', \
              (select count(*) from pg_class where relname = 'leftover'), \
              current_setting('statement_timeout'), current_setting('my.secret', true), \
