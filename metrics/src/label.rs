@@ -167,6 +167,7 @@ label! {
     /// What became of a client's cancel request.
     CancelResult: "result" {
         Sent = "sent", "Passed on to the backend that runs the client's query.";
+        Waiting = "waiting", "The client's request still waited for a backend; it was answered, and nothing was sent.";
         Stale = "stale", "The key is unknown, or the client runs nothing now; nothing was sent.";
         Failed = "failed", "The server could not be reached for it.";
     }

@@ -1,5 +1,6 @@
 //! PostgreSQL's frontend/backend protocol, version 3 (PostgreSQL documentation, chapter 55).
 
+pub mod discard;
 pub mod effect;
 pub mod error;
 pub mod frame;

@@ -291,6 +291,11 @@ pub(super) fn no_replication() -> Report {
     .hint("Connect to the server itself for replication.")
 }
 
+/// A request was cancelled before it reached a backend: PostgreSQL's own words.
+pub(super) fn cancelled() -> Report {
+    Report::error("57014", "canceling statement due to user request")
+}
+
 /// An operator ended the session.
 pub(super) fn killed() -> Report {
     Report::fatal(

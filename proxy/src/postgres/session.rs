@@ -5,16 +5,15 @@
 //! hands, and [`judge`] says whether it does (`part_with`).
 
 mod relay;
+mod waiting;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use entrapool_metrics::{CancelResult, Cause, Closed, Direction};
+use entrapool_metrics::{CancelResult, Cause, Closed};
 use entrapool_protocol::postgres::effect::Effects;
-use entrapool_protocol::postgres::frame::HEADER;
 use entrapool_protocol::postgres::message::Report;
 use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::statements::Statements;
@@ -31,9 +30,6 @@ use crate::session::registry::{Registered, Signal};
 use crate::session::wire::Socket;
 use relay::{Hold, Outcome};
 
-/// How long a request waits for a backend before somebody looks whether it is a goodbye.
-const PATIENCE: Duration = Duration::from_millis(100);
-
 /// Numbers sessions, so that a backend knows whether it changes hands.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -47,7 +43,8 @@ pub(super) struct Session {
     settings: Arc<Settings>,
     statements: Statements,
     number: u64,
-    /// What the client sent before it was greeted; empty ever after.
+    /// What was read of the client's next request already; empty but for clients that did not
+    /// wait for an answer.
     ahead: Box<[u8]>,
 }
 
@@ -104,13 +101,13 @@ impl Session {
             Poll::Ready(())
         })
         .await;
-        if !self.ahead.is_empty()
-            && let Err(end) = Box::pin(self.first_turn()).await
-        {
-            return end;
-        }
         loop {
-            if let Err(end) = self.turn().await {
+            let turned = if self.ahead.is_empty() {
+                self.turn().await
+            } else {
+                Box::pin(self.turn_ahead()).await
+            };
+            if let Err(end) = turned {
                 return end;
             }
         }
@@ -140,17 +137,22 @@ impl Session {
                 self.route.metrics.pool_wait.observe(0.0);
                 lease
             }
-            None => Box::pin(self.wait_for_backend(now, Vec::new())).await?,
+            None => match Box::pin(self.wait_for_backend(now, Vec::new())).await? {
+                Some(lease) => lease,
+                None => return Ok(()),
+            },
         };
         self.hold(lease, now).await
     }
 
-    /// As [`Session::turn`], for a client that did not wait for its greeting.
-    async fn first_turn(&mut self) -> Result<(), End> {
+    /// As [`Session::turn`], for a client whose next bytes were read already.
+    async fn turn_ahead(&mut self) -> Result<(), End> {
         let now = Instant::now();
         let ahead = std::mem::take(&mut self.ahead).into_vec();
-        let lease = self.wait_for_backend(now, ahead).await?;
-        self.hold(lease, now).await
+        match self.wait_for_backend(now, ahead).await? {
+            Some(lease) => self.hold(lease, now).await,
+            None => Ok(()),
+        }
     }
 
     async fn hold(&mut self, lease: Lease<Connector>, now: Instant) -> Result<(), End> {
@@ -182,65 +184,6 @@ impl Session {
             Some(End::told(Cause::Drain, report::shutting_down()))
         } else {
             None
-        }
-    }
-
-    /// The slow path of borrowing. While all backends are busy the client's bytes stay in its
-    /// socket. They are looked at only where that costs less than it may save: before a login is
-    /// made, and after a while in the queue. A client that says goodbye needs no backend.
-    async fn wait_for_backend(
-        &mut self,
-        since: Instant,
-        mut pending: Vec<u8>,
-    ) -> Result<Lease<Connector>, End> {
-        let pool = Arc::clone(&self.pool);
-        if pending.is_empty() && pool.could_grow() {
-            self.look_at_request(&mut pending).await?;
-        }
-        let mut waiting = std::pin::pin!(pool.lease(self.number));
-        let patient = tokio::time::timeout(PATIENCE, self.unless_asked_to_end(waiting.as_mut()));
-        let lease = match patient.await {
-            Ok(lease) => lease?,
-            Err(_) => {
-                if pending.is_empty() {
-                    self.look_at_request(&mut pending).await?;
-                }
-                self.unless_asked_to_end(waiting).await?
-            }
-        };
-        let metrics = &self.route.metrics;
-        metrics.pool_wait.observe(since.elapsed().as_secs_f64());
-        self.route.count(Direction::ClientIn, pending.len());
-        match lease {
-            Ok(mut lease) => {
-                lease.from_client.append(&pending);
-                Ok(lease)
-            }
-            Err(error) => {
-                let (cause, report) = report::no_backend(&error, pool.wait_timeout());
-                Err(End::told(cause, report))
-            }
-        }
-    }
-
-    /// What `work` comes to; a signal wakes the session, which looks at it here.
-    async fn unless_asked_to_end<T>(
-        &self,
-        mut work: Pin<&mut impl Future<Output = T>>,
-    ) -> Result<T, End> {
-        std::future::poll_fn(|cx| match self.asked_to_end() {
-            Some(end) => Poll::Ready(Err(end)),
-            None => work.as_mut().poll(cx).map(Ok),
-        })
-        .await
-    }
-
-    /// Reads the header of the request that waits in the socket.
-    async fn look_at_request(&mut self, pending: &mut Vec<u8>) -> Result<(), End> {
-        match self.client.read_at_most(HEADER, pending).await {
-            Ok(0) | Err(_) => Err(End::silent(Cause::Gone)),
-            Ok(_) if pending.first() == Some(&b'X') => Err(End::silent(Cause::Quit)),
-            Ok(_) => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sidecar::raw::{cancel, query, tags};
+use crate::sidecar::raw::{bind, cancel, execute, parse, query, sync, tags};
 use crate::sidecar::{Message, Raw, Sidecar, shared};
 
 /// Asks for a cancel with this BackendKeyData and waits until the proxy has dealt with it.
@@ -136,5 +136,57 @@ async fn a_late_cancel_never_hits_the_next_client() {
     assert!(
         metrics.cancels("sent") > 0.0 && hits > 0,
         "the race was never close"
+    );
+}
+
+#[tokio::test]
+async fn a_late_cancel_never_hits_its_own_clients_next_query() {
+    let azure = shared().await;
+    for mode in ["transaction", "session"] {
+        let launch = Sidecar::on(&azure).key("pool_mode", mode);
+        let proxy = launch.pool(1).start().await;
+        let mut raw = proxy.raw().await;
+        let key = raw.key.clone();
+        for round in 0..100_u64 {
+            let micros = (round % 20) * 100;
+            raw.send(&query(&format!("select pg_sleep({micros} / 1e6)")))
+                .await;
+            // As libpq does: once the request's connection is closed, what comes next is safe.
+            ask(&proxy, &key).await;
+            raw.until(b'Z').await;
+            let next = tags(&raw.query("select pg_sleep(0.003)").await);
+            assert_eq!(next, "TDCZ", "round {round}");
+        }
+        proxy.until(|metrics| metrics.cancels("sent") > 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_still_waits_is_taken_back() {
+    let azure = shared().await;
+    let proxy = Sidecar::on(&azure).transaction().pool(1).start().await;
+    let mut busy = proxy.raw().await;
+    busy.query("begin").await;
+    let waiting = || proxy.until(|metrics| metrics.value("entrapool_clients_waiting", &[]) == 1.0);
+    let mut raw = proxy.raw().await;
+    let batch = [parse("", "select 2"), bind("", &[]), execute(), sync()].concat();
+    for request in [query("select 1"), batch, query(&"x".repeat(200_000))] {
+        // What comes behind the request stays.
+        raw.send(&[request, query("select 3")].concat()).await;
+        waiting().await;
+        ask(&proxy, &raw.key).await;
+        let answer = raw.until(b'Z').await;
+        assert_eq!(tags(&answer), "EZ");
+        assert_eq!(answer[0].fields()[&'C'], "57014");
+        waiting().await;
+        ask(&proxy, &raw.key).await;
+        assert_eq!(tags(&raw.until(b'Z').await), "EZ");
+    }
+    busy.query("commit").await;
+    assert_eq!(tags(&raw.query("select 4").await), "TDCZ");
+    let metrics = proxy.metrics().await;
+    assert_eq!(
+        (metrics.cancels("waiting"), metrics.cancels("sent")),
+        (6.0, 0.0)
     );
 }

@@ -128,6 +128,13 @@ impl Session {
                     }
                 }
             }
+            // A cancel request is for what was asked before it: the next request waits.
+            if hold.cancelling.is_some()
+                && !hold.lease.tracker.owes()
+                && poll_cancelled(hold, cx).is_pending()
+            {
+                return Ok(moved);
+            }
             let Self {
                 client,
                 statements,
