@@ -63,20 +63,25 @@ mod tests {
         for request in [select.clone(), message(b'F', b"1234"), batch, SYNC.to_vec()] {
             let input = [request.clone(), select.clone()].concat();
             for size in 1..=input.len() {
-                let mut discard = Discard::default();
-                let (mut buffer, mut taken) = (Vec::new(), 0);
-                for piece in input.chunks(size) {
-                    buffer.extend_from_slice(piece);
-                    let (count, done) = discard.take(&buffer).unwrap();
-                    taken += count;
-                    buffer.drain(..count);
-                    if done {
-                        break;
-                    }
-                }
-                assert_eq!(taken, request.len(), "in pieces of {size}");
+                assert_eq!(taken(&input, size), request.len(), "in pieces of {size}");
             }
         }
+    }
+
+    /// How much of `input` is one request, when it comes in pieces of `size`.
+    fn taken(input: &[u8], size: usize) -> usize {
+        let mut discard = Discard::default();
+        let (mut buffer, mut taken) = (Vec::new(), 0);
+        for piece in input.chunks(size) {
+            buffer.extend_from_slice(piece);
+            let (count, done) = discard.take(&buffer).unwrap();
+            taken += count;
+            buffer.drain(..count);
+            if done {
+                break;
+            }
+        }
+        taken
     }
 
     #[test]

@@ -241,25 +241,44 @@ pub(super) struct Prepared {
 struct Held {
     statement: Arc<Statement>,
     used: u64,
+    parsed: Parsed,
+}
+
+/// Which request made a backend hold a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Parsed {
+    /// The ledger's number of the Parse.
+    pub(super) at: u64,
+    /// The batch that it belongs to.
+    pub(super) batch: u64,
+}
+
+impl Parsed {
+    /// By a request that may have been skipped, and whose answer will never be known.
+    pub(super) const UNKNOWN: Self = Self {
+        at: u64::MAX,
+        batch: u64::MAX,
+    };
 }
 
 impl Prepared {
-    /// Whether the backend holds it; if so, it counts as used now.
-    pub(super) fn touch(&mut self, id: u32) -> bool {
+    /// How the backend came to hold it, if it does; it counts as used now.
+    pub(super) fn touch(&mut self, id: u32) -> Option<Parsed> {
         self.clock += 1;
-        match self.held.get_mut(&id) {
-            Some(held) => {
-                held.used = self.clock;
-                true
-            }
-            None => false,
-        }
+        let held = self.held.get_mut(&id)?;
+        held.used = self.clock;
+        Some(held.parsed)
     }
 
     /// The backend will hold `statement`. Returns the one that has to go for it.
-    pub(super) fn insert(&mut self, statement: Arc<Statement>) -> Option<Arc<Statement>> {
+    pub(super) fn insert(
+        &mut self,
+        statement: Arc<Statement>,
+        parsed: Parsed,
+    ) -> Option<Arc<Statement>> {
         self.clock += 1;
-        let evicted = (self.held.len() >= MOST_PER_BACKEND)
+        let is_new = !self.held.contains_key(&statement.id);
+        let evicted = (is_new && self.held.len() >= MOST_PER_BACKEND)
             .then(|| {
                 self.held
                     .iter()
@@ -268,14 +287,25 @@ impl Prepared {
             })
             .flatten()
             .and_then(|id| self.remove(id));
-        self.held.insert(
-            statement.id,
-            Held {
-                statement,
-                used: self.clock,
-            },
-        );
+        let held = Held {
+            used: self.clock,
+            parsed,
+            statement,
+        };
+        self.held.insert(held.statement.id, held);
         evicted
+    }
+
+    /// Whether it was this request that made the backend hold it.
+    pub(super) fn is(&self, id: u32, parsed: Parsed) -> bool {
+        self.held.get(&id).is_some_and(|held| held.parsed == parsed)
+    }
+
+    /// The backend may hold it or not: see [`Parsed::UNKNOWN`].
+    pub(super) fn doubt(&mut self, id: u32) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.parsed = Parsed::UNKNOWN;
+        }
     }
 
     pub(super) fn remove(&mut self, id: u32) -> Option<Arc<Statement>> {
@@ -356,10 +386,12 @@ mod tests {
         let mut prepared = Prepared::default();
         let statement = |number: usize| dictionary.intern(0, format!("{number}").as_bytes());
         for number in 0..MOST_PER_BACKEND {
-            assert_eq!(prepared.insert(statement(number)), None);
+            assert_eq!(prepared.insert(statement(number), Parsed::default()), None);
         }
-        assert!(prepared.touch(statement(0).id()));
-        let evicted = prepared.insert(statement(MOST_PER_BACKEND)).unwrap();
+        assert!(prepared.touch(statement(0).id()).is_some());
+        let evicted = prepared
+            .insert(statement(MOST_PER_BACKEND), Parsed::default())
+            .unwrap();
         assert_eq!(evicted.id(), statement(1).id());
         assert_eq!(prepared.len(), MOST_PER_BACKEND);
     }

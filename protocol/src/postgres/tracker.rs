@@ -17,7 +17,7 @@ pub use front::Taken;
 use super::Status;
 use super::effect::Effects;
 use super::ledger::{Fate, Kind, Ledger};
-use super::statements::{Dictionary, Prepared, Statement, Statements};
+use super::statements::{Dictionary, Parsed, Prepared, Statement, Statements};
 use super::{message, statements};
 
 /// Whether a backend could change hands now.
@@ -49,6 +49,8 @@ pub struct Tracker {
     status: Status,
     /// Extended requests were sent and no Sync after them.
     open: bool,
+    /// Counts the batches that ended with a Sync.
+    batch: u64,
     /// The server failed an extended request whose Sync has not been sent yet.
     skipping: bool,
     /// The server reads COPY data.
@@ -94,7 +96,9 @@ enum Change {
     /// The client's name meant this before.
     Name(Box<[u8]>, Option<Arc<Statement>>),
     /// The backend was to hold this one from now on.
-    Held(u32),
+    Held(u32, Parsed),
+    /// The same, and perhaps it did before.
+    HeldPerhaps(u32, Parsed),
     /// The backend was to lose this one.
     Lost(Arc<Statement>),
 }
@@ -107,6 +111,7 @@ impl Tracker {
             ledger: Ledger::default(),
             status: Status::Idle,
             open: false,
+            batch: 0,
             skipping: false,
             copy_in: false,
             dying: false,
@@ -282,11 +287,16 @@ impl Tracker {
                     client.replace(&name, before);
                 }
             }
-            Change::Held(id) => {
+            Change::Held(id, parsed) if self.prepared.is(id, parsed) => {
                 self.prepared.remove(id);
             }
+            Change::HeldPerhaps(id, parsed) if self.prepared.is(id, parsed) => {
+                self.prepared.doubt(id);
+            }
+            // A later batch has parsed it anew.
+            Change::Held(..) | Change::HeldPerhaps(..) => {}
             Change::Lost(statement) => {
-                self.prepared.insert(statement);
+                self.prepared.insert(statement, Parsed::default());
             }
         }
     }

@@ -69,8 +69,11 @@ pub struct CliOptions {
     /// A level such as info, or a filter such as info,entrapool=debug
     #[arg(long, value_name = "LEVEL", long_help = keys::LOG_LEVEL.sentence())]
     pub log_level: Option<String>,
-    /// What to serve: postgres://USER@HOST[:PORT][/DATABASE][?key=value&...], one listener each
-    #[arg(value_name = "ROUTE")]
+    /// What is served, one listener each.
+    #[arg(
+        value_name = "ROUTE",
+        help = "What to serve: postgres://USER@HOST[:PORT][/DATABASE][?key=value&...], one listener each"
+    )]
     pub routes: Vec<RouteUrl>,
 }
 

@@ -54,6 +54,8 @@ enum Seen<'a> {
     Wait,
     /// The stretch ends behind it.
     Event(Event<'a>),
+    /// Something happens before it passes by length.
+    Before(Event<'a>),
 }
 
 impl Tracker {
@@ -106,6 +108,14 @@ impl Tracker {
                     }
                 }
                 Seen::Wait => break,
+                Seen::Before(seen) => {
+                    self.back = Rest {
+                        left: header.total(),
+                        pass,
+                    };
+                    event = seen;
+                    break;
+                }
                 Seen::Event(seen) => {
                     take += header.total();
                     to_client = pass;
@@ -268,11 +278,11 @@ impl Tracker {
         message: &[u8],
         names: Option<&mut Statements>,
     ) -> Result<Seen<'a>, Violation> {
-        let body = match header.body(message) {
-            Some(body) => body,
-            None if header.total() <= LARGEST_SEEN => return Ok(Seen::Wait),
-            None => message.get(HEADER..).unwrap_or_default(),
-        };
+        if message.len() < header.total().min(LARGEST_SEEN) {
+            return Ok(Seen::Wait);
+        }
+        let seen = message.len().min(header.total()).min(LARGEST_SEEN);
+        let body = message.get(HEADER..seen).unwrap_or_default();
         self.dying |= is_fatal(body);
         self.copy_in = false;
         let Some(owed) = self.ledger.front() else {
@@ -282,16 +292,14 @@ impl Tracker {
         if owed.kind.is_extended() {
             self.fail_batch(names);
         }
-        let whole = header.body(message).is_some();
-        match owed.fate {
-            Fate::Replace if whole => {
-                Ok(Seen::Event(Event::Insert(Cow::Owned(self.replacement(at)))))
+        Ok(match owed.fate {
+            Fate::Replace => Seen::Before(Event::Insert(Cow::Owned(self.replacement(at)))),
+            Fate::Swallow if !owed.kind.is_extended() => {
+                let error = Box::new(ServerError::read(body));
+                Seen::Before(Event::OwnQueryFailed(error))
             }
-            Fate::Swallow if whole && !owed.kind.is_extended() => Ok(Seen::Event(
-                Event::OwnQueryFailed(Box::new(ServerError::read(body))),
-            )),
-            _ => Ok(Seen::Passing),
-        }
+            _ => Seen::Passing,
+        })
     }
 
     fn out_of_sync(&self, tag: u8) -> Violation {

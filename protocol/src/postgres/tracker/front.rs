@@ -7,7 +7,7 @@ use crate::Sink;
 use crate::postgres::Violation;
 use crate::postgres::frame::{HEADER, Header, split_cstr};
 use crate::postgres::ledger::{Fate, Kind};
-use crate::postgres::statements::{Statement, Statements};
+use crate::postgres::statements::{Parsed, Statement, Statements};
 
 /// The largest message that has to be seen whole: the Parse of a named statement.
 const LARGEST_PARSE: usize = 16 * 1024 * 1024;
@@ -164,6 +164,7 @@ impl Tracker {
         if !self.copy_in {
             self.keep_unnamed(names);
             self.ledger.push(Kind::Sync, Fate::Forward);
+            self.batch += 1;
             self.open = false;
             self.skipping = false;
         }
@@ -230,6 +231,7 @@ impl Tracker {
     ) -> Result<Action, Violation> {
         let unnamed = match message.get(HEADER) {
             Some(first) => *first == 0,
+            None if header.body(message).is_some() => return Err(malformed(b'P', "name")),
             None => return Ok(Action::Wait),
         };
         let Some(body) = header.body(message) else {
@@ -246,7 +248,7 @@ impl Tracker {
         let statement = self.dictionary.intern(names.context, body);
         self.undoable(Change::Name(name.into(), None));
         names.replace(name, Some(Arc::clone(&statement)));
-        if self.prepared.touch(statement.id()) {
+        if self.holds(statement.id()) == Holds::Yes {
             self.ledger.push(Kind::Parse, Fate::Synthesize);
             return Ok(Action::Drop);
         }
@@ -301,6 +303,9 @@ impl Tracker {
                 None => whole_within(header, LARGEST_NAMES),
             };
         };
+        if portal.len() + name.len() >= LARGEST_NAMES {
+            return Err(too_large(header, LARGEST_NAMES));
+        }
         let Some(id) = self.use_statement(name, names, Kind::Bind) else {
             return Ok(Action::Pass);
         };
@@ -322,8 +327,9 @@ impl Tracker {
         message: &[u8],
         names: &mut Statements,
     ) -> Result<Action, Violation> {
+        let waiting = whole_within(header, LARGEST_NAMES)?;
         let Some(body) = header.body(message) else {
-            return whole_within(header, LARGEST_NAMES);
+            return Ok(waiting);
         };
         let (&what, name) = body
             .split_first()
@@ -381,12 +387,22 @@ impl Tracker {
             self.ledger.push(kind, Fate::Forward);
             return None;
         };
-        let id = statement.id();
-        if !self.prepared.touch(id) {
-            let statement = Arc::clone(statement);
-            self.push_parse(&statement, Fate::Swallow);
+        if self.holds(statement.id()) != Holds::Yes {
+            self.push_parse(statement, Fate::Swallow);
         }
-        Some(Target::Statement(id))
+        Some(Target::Statement(statement.id()))
+    }
+
+    /// Whether the backend will hold a statement when it gets to the next request. A Parse of
+    /// an earlier batch that is not answered yet may turn out to have been skipped.
+    fn holds(&mut self, id: u32) -> Holds {
+        match self.prepared.touch(id) {
+            None => Holds::No,
+            Some(parsed) if parsed.at < self.ledger.first() || parsed.batch == self.batch => {
+                Holds::Yes
+            }
+            Some(_) => Holds::Perhaps,
+        }
     }
 
     fn use_unnamed(&mut self, names: &Statements, kind: Kind) -> Option<Target> {
@@ -422,20 +438,39 @@ impl Tracker {
     /// Injects or passes on the Parse of a named statement into `scratch`, with the Close of
     /// the one that has to go for it.
     fn push_parse(&mut self, statement: &Arc<Statement>, fate: Fate) {
-        if let Some(evicted) = self.prepared.insert(Arc::clone(statement)) {
-            let mut name = Vec::new();
-            evicted.push_name(&mut name);
-            message::close(&mut self.scratch, b'S', &name);
-            self.undoable(Change::Lost(evicted));
-            self.ledger.push(Kind::Close, Fate::Swallow);
+        let perhaps = self.holds(statement.id()) == Holds::Perhaps;
+        if perhaps {
+            self.push_close(statement);
+        }
+        let parsed = Parsed {
+            // At the latest: a Close may come before it.
+            at: self.ledger.next() + 1,
+            batch: self.batch,
+        };
+        if let Some(evicted) = self.prepared.insert(Arc::clone(statement), parsed) {
+            self.undoable(Change::Lost(Arc::clone(&evicted)));
+            self.push_close(&evicted);
         }
         message::framed_longer(&mut self.scratch, b'P', 0, |out| {
             statement.push_name(out);
             out.push(0);
             out.extend_from_slice(statement.body());
         });
-        self.undoable(Change::Held(statement.id()));
+        let id = statement.id();
+        self.undoable(if perhaps {
+            Change::HeldPerhaps(id, parsed)
+        } else {
+            Change::Held(id, parsed)
+        });
         self.ledger.push(Kind::Parse, fate);
+    }
+
+    /// Injects a Close, which does no harm if the backend does not hold the statement.
+    fn push_close(&mut self, statement: &Statement) {
+        let mut name = Vec::new();
+        statement.push_name(&mut name);
+        message::close(&mut self.scratch, b'S', &name);
+        self.ledger.push(Kind::Close, Fate::Swallow);
     }
 
     /// Books a Bind or Describe whose rewritten form is in `scratch`.
@@ -464,6 +499,15 @@ impl Tracker {
             replaced: header.total(),
         }
     }
+}
+
+/// Whether a backend will hold a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Yes,
+    No,
+    /// If its Parse is not skipped.
+    Perhaps,
 }
 
 /// What a Bind or Describe shall name on the server.
@@ -507,13 +551,17 @@ fn encoded(report: &message::Report) -> Vec<u8> {
 /// A message that has to be whole is waited for, if it may ever become so.
 fn whole_within(header: Header, limit: usize) -> Result<Action, Violation> {
     if header.total() > limit {
-        return Err(Violation::TooLarge {
-            tag: header.tag.into(),
-            length: header.total(),
-            limit,
-        });
+        return Err(too_large(header, limit));
     }
     Ok(Action::Wait)
+}
+
+fn too_large(header: Header, limit: usize) -> Violation {
+    Violation::TooLarge {
+        tag: header.tag.into(),
+        length: header.total(),
+        limit,
+    }
 }
 
 fn malformed(tag: u8, what: &'static str) -> Violation {

@@ -349,6 +349,49 @@ fn a_skipped_parse_never_happened() {
 }
 
 #[test]
+fn a_later_batch_does_not_lean_on_a_parse_that_may_be_skipped() {
+    let mut pair = Pair::new();
+    pair.client(&[prepare("s", "select 1"), empty(b'S')].concat());
+    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
+    // Another backend. The first batch fails before the Parse that is put into it.
+    pair.tracker = Tracker::new(Arc::default());
+    let first = [bind("missing"), bind("s"), empty(b'S')].concat();
+    assert_eq!(pair.client(&first), "BPBS");
+    let run = [bind("s"), execute(), empty(b'S')].concat();
+    assert_eq!(pair.client(&run), "CPBES");
+    let failed = [error("26000"), ready(Status::Idle)].concat();
+    assert_eq!(pair.server(&failed), "EZ");
+    let answer = [empty(b'2'), tagged("SELECT 1"), ready(Status::Idle)].concat();
+    let parsed = [empty(b'3'), empty(b'1')].concat();
+    assert_eq!(
+        pair.server(&[parsed.clone(), answer.clone()].concat()),
+        "2CZ"
+    );
+    // Now it is certain.
+    assert_eq!(pair.client(&run), "BES");
+    assert_eq!(pair.server(&answer), "2CZ");
+    assert_eq!(pair.tracker.prepared(), 1);
+}
+
+#[test]
+fn a_long_error_is_judged_by_its_beginning_however_it_is_cut() {
+    let mut long = message::Report::fatal("57P01", "x".repeat(20_000));
+    long.detail = Some("y".repeat(20_000));
+    let bytes = build(|out| long.encode(out));
+    for size in [1, 7, 8_191, 8_192, 40_000] {
+        let mut pair = Pair::new();
+        let mut buffer = Vec::new();
+        for piece in bytes.chunks(size) {
+            buffer.extend_from_slice(piece);
+            let left = pair.server_bytes(&buffer);
+            buffer.drain(..buffer.len() - left);
+        }
+        assert_eq!(pair.to_client, bytes);
+        assert!(pair.tracker.is_dying(), "in pieces of {size}");
+    }
+}
+
+#[test]
 fn an_injected_parse_that_fails_answers_the_bind() {
     let mut pair = Pair::new();
     pair.client(&[prepare("s", "select * from gone"), empty(b'S')].concat());
@@ -558,6 +601,9 @@ fn conversation() -> (Vec<u8>, Vec<u8>) {
         empty(b't'),
         empty(b'T'),
         ready(Status::Transaction),
+        // The Parse of the batch before was not answered yet.
+        empty(b'3'),
+        empty(b'1'),
         empty(b'2'),
         empty(b'D'),
         build(|out| message::parameter_status(out, b"a", b"b")),
