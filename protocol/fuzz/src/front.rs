@@ -32,6 +32,7 @@ fn names_of(input: &Input<'_>) -> Option<Statements> {
 struct Sent {
     to_server: Vec<u8>,
     left: usize,
+    stalled: bool,
     terminated: bool,
     boundary: Boundary,
 }
@@ -41,7 +42,7 @@ fn send(input: &Input<'_>, parts: &[&[u8]]) -> Result<Sent, (Violation, Vec<u8>)
     let mut names = names_of(input);
     let mut pending = Vec::new();
     let mut to_server = Vec::new();
-    let mut terminated = false;
+    let (mut stalled, mut terminated) = (false, false);
     for part in parts {
         if terminated {
             break;
@@ -50,7 +51,7 @@ fn send(input: &Input<'_>, parts: &[&[u8]]) -> Result<Sent, (Violation, Vec<u8>)
         match tracker.front(&pending, names.as_mut(), &mut to_server) {
             Ok(taken) => {
                 pending.drain(..taken.bytes);
-                terminated = taken.terminate;
+                (stalled, terminated) = (taken.stalled, taken.terminate);
             }
             Err(violation) => return Err((violation, to_server)),
         }
@@ -59,6 +60,7 @@ fn send(input: &Input<'_>, parts: &[&[u8]]) -> Result<Sent, (Violation, Vec<u8>)
         to_server,
         // Behind a Terminate nothing counts.
         left: if terminated { 0 } else { pending.len() },
+        stalled,
         terminated,
         boundary: tracker.boundary(),
     })
@@ -91,6 +93,8 @@ struct Pooled {
     names: Option<Statements>,
     pending: Vec<u8>,
     to_client: Vec<u8>,
+    /// What is pending waits for answers.
+    stalled: bool,
     /// The session ended: by a violation, or a Terminate.
     violated: bool,
     terminated: bool,
@@ -98,24 +102,12 @@ struct Pooled {
 
 fn nobody_is_in_between(input: &Input<'_>) {
     let mut direct = Server::default();
-    direct.is_patient = input.flag(2);
     let mut answers = Vec::new();
-    let mut messages = input.stream;
-    // Up to a use of what a pooler may see otherwise.
-    let names = input.flag(0);
-    while !(messages.is_empty() || direct.ended || names && direct.unsure) {
-        let (first, rest) = messages.split_at(1);
-        direct.receive(first, &mut answers);
-        messages = rest;
-    }
+    direct.receive(input.stream, &mut answers);
     let direct_says = summary(&answers);
     let pooled = converse(input);
     let pooled_says = summary(&pooled.to_client);
-    if names && direct.unsure {
-        // The use itself is the last thing that differs.
-        let sure = direct_says.len().saturating_sub(2).min(pooled_says.len());
-        assert_eq!(pooled_says[..sure], direct_says[..sure]);
-    } else if pooled.violated {
+    if pooled.violated {
         let at_most = &direct_says[..pooled_says.len().min(direct_says.len())];
         assert_eq!(pooled_says, at_most, "before a violation");
     } else {
@@ -146,6 +138,7 @@ fn converse(input: &Input<'_>) -> Pooled {
         names: names_of(input),
         pending: Vec::new(),
         to_client: Vec::new(),
+        stalled: false,
         violated: false,
         terminated: false,
     };
@@ -165,8 +158,16 @@ fn converse(input: &Input<'_>) -> Pooled {
         pooled.answer(if input.flag(2) { usize::MAX } else { some });
         pooled.change();
     }
-    pooled.answer(usize::MAX);
-    pooled
+    loop {
+        pooled.answer(usize::MAX);
+        let left = pooled.pending.len();
+        if !pooled.stalled || pooled.violated || pooled.terminated {
+            return pooled;
+        }
+        pooled.ask(&[]);
+        let moved = pooled.violated || pooled.pending.len() < left;
+        assert!(moved, "stalled, and all is answered");
+    }
 }
 
 /// The stream in parts that end where a client waits for answers.
@@ -197,6 +198,7 @@ impl Pooled {
             Ok(taken) => {
                 self.pending.drain(..taken.bytes);
                 self.terminated = taken.terminate;
+                self.stalled = taken.stalled;
             }
             Err(_) => self.violated = true,
         }

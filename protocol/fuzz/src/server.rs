@@ -11,31 +11,12 @@ use entrapool_protocol::postgres::message;
 #[derive(Default)]
 pub struct Server {
     named: HashSet<Vec<u8>>,
-    unnamed: Option<Unnamed>,
+    has_unnamed: bool,
     /// After an error of an extended request, until Sync.
     skipping: bool,
     /// The client broke the protocol, or said goodbye.
     pub ended: bool,
-    /// Something was used that a pooler may see otherwise: an unnamed statement that is stale
-    /// (see [`Unnamed`]), or a name in doubt.
-    pub unsure: bool,
-    /// Names in requests that were skipped. A pooler books what it sends as done, and knows
-    /// better only when it has seen the error that came before: too late for a client that has
-    /// sent its next batch meanwhile.
-    doubtful: HashSet<Vec<u8>>,
-    /// The client waits for the answers to a batch before it sends another: no doubt is left.
-    pub is_patient: bool,
     inbox: Vec<u8>,
-}
-
-/// The unnamed statement.
-#[derive(Clone, Copy, Default)]
-struct Unnamed {
-    bound: bool,
-    /// Its batch has ended after a Bind: on another backend it is not there any more. Or the
-    /// Parse of another one was skipped: the pooler, which sent that before it knew of the
-    /// error, has forgotten this one for it.
-    stale: bool,
 }
 
 impl Server {
@@ -74,29 +55,20 @@ impl Server {
         match tag {
             b'S' => {
                 self.skipping = false;
-                if let Some(unnamed) = &mut self.unnamed {
-                    unnamed.stale |= unnamed.bound;
-                }
                 message::ready_for_query(out, Status::Idle);
             }
-            b'P' | b'B' | b'D' | b'C' | b'E' | b'Q' | b'F' | b'H' if self.skipping => {
-                self.skip(tag, body);
-            }
+            b'P' | b'B' | b'D' | b'C' | b'E' | b'Q' | b'F' | b'H' if self.skipping => {}
             b'P' => self.parse(body, out)?,
             b'B' => {
                 let (_, rest) = split_cstr(body)?;
                 let (name, _) = split_cstr(rest)?;
-                if self.find(name, out)
-                    && let Some(unnamed) = self.unnamed.as_mut().filter(|_| name.is_empty())
-                {
-                    unnamed.bound = true;
-                }
+                self.find(name, out);
                 self.done(b'2', out);
             }
             b'D' | b'C' => self.describe_or_close(tag, body, out)?,
             b'E' => self.completed(out),
             b'Q' => {
-                self.unnamed = None;
+                self.has_unnamed = false;
                 self.completed(out);
                 message::ready_for_query(out, Status::Idle);
             }
@@ -110,28 +82,10 @@ impl Server {
         Some(())
     }
 
-    fn skip(&mut self, tag: u8, body: &[u8]) {
-        let name = match (tag, body.split_first()) {
-            (b'P', _) => split_cstr(body),
-            (b'B', _) => split_cstr(body).and_then(|(_, rest)| split_cstr(rest)),
-            (b'C' | b'D', Some((b'S', name))) => split_cstr(name),
-            _ => return,
-        };
-        match (name, &mut self.unnamed) {
-            (Some((b"", _)), Some(unnamed)) if tag == b'P' => unnamed.stale = true,
-            (Some((name, _)), _) if !self.is_patient => {
-                self.doubtful.insert(name.to_vec());
-            }
-            _ => {}
-        }
-    }
-
     fn parse(&mut self, body: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let (name, _) = split_cstr(body)?;
-        self.unsure |= !name.is_empty() && self.doubtful.contains(name);
         if name.is_empty() {
-            self.unnamed = Some(Unnamed::default());
-            self.doubtful.remove(name);
+            self.has_unnamed = true;
         } else if !self.named.insert(name.to_vec()) {
             self.fail("42P05", out);
         }
@@ -151,9 +105,8 @@ impl Server {
             }
             (b'D', _) => self.done(b'n', out),
             (_, b'S') => {
-                self.unsure |= self.doubtful.contains(name);
                 if name.is_empty() {
-                    self.unnamed = None;
+                    self.has_unnamed = false;
                 }
                 self.named.remove(name);
                 self.done(b'3', out);
@@ -165,10 +118,8 @@ impl Server {
 
     /// Whether there is such a statement; an error if not.
     fn find(&mut self, name: &[u8], out: &mut Vec<u8>) -> bool {
-        self.unsure |= self.doubtful.contains(name);
         let found = if name.is_empty() {
-            self.unsure |= self.unnamed.is_some_and(|unnamed| unnamed.stale);
-            self.unnamed.is_some()
+            self.has_unnamed
         } else {
             self.named.contains(name)
         };

@@ -164,11 +164,13 @@ type Names = HashMap<Box<[u8]>, Arc<Statement>>;
 #[derive(Debug)]
 pub struct Statements {
     /// Tells this client's unnamed statement from another's; unique in the process.
-    pub(super) owner: u64,
+    owner: u64,
     pub(super) context: u64,
     names: Option<Box<Names>>,
-    /// Body of the unnamed statement, where it was parsed in one batch to be used in another.
-    pub(super) unnamed: Option<Box<[u8]>>,
+    /// Body of the unnamed statement; empty if there is none, or one too large to be kept.
+    unnamed: Vec<u8>,
+    /// Counts its changes.
+    edition: u32,
 }
 
 impl Statements {
@@ -179,7 +181,8 @@ impl Statements {
             owner,
             context: 0,
             names: None,
-            unnamed: None,
+            unnamed: Vec::new(),
+            edition: 0,
         }
     }
 
@@ -211,10 +214,25 @@ impl Statements {
         }
     }
 
-    /// `DISCARD ALL`, `DEALLOCATE ALL`.
+    /// Body of the unnamed statement; empty if there is none, or one too large to be kept.
+    pub(super) fn unnamed(&self) -> &[u8] {
+        &self.unnamed
+    }
+
+    /// Says on a backend which unnamed statement it has: of which client, and which of its.
+    pub(super) fn unnamed_mark(&self) -> (u64, u32) {
+        (self.owner, self.edition)
+    }
+
+    /// Sets or, with an empty body, removes the unnamed statement; returns what it was before.
+    pub(super) fn replace_unnamed(&mut self, body: Vec<u8>) -> Vec<u8> {
+        self.edition = self.edition.wrapping_add(1);
+        std::mem::replace(&mut self.unnamed, body)
+    }
+
+    /// `DISCARD ALL`, `DEALLOCATE ALL`: the unnamed statement is not theirs.
     pub fn clear(&mut self) {
         self.names = None;
-        self.unnamed = None;
     }
 
     /// How many names are in use.
@@ -241,41 +259,21 @@ pub(super) struct Prepared {
 struct Held {
     statement: Arc<Statement>,
     used: u64,
-    parsed: Parsed,
-}
-
-/// Which request made a backend hold a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Parsed {
-    /// The ledger's number of the Parse.
-    pub(super) at: u64,
-    /// The batch that it belongs to.
-    pub(super) batch: u64,
-}
-
-impl Parsed {
-    /// By a request that may have been skipped, and whose answer will never be known.
-    pub(super) const UNKNOWN: Self = Self {
-        at: u64::MAX,
-        batch: u64::MAX,
-    };
 }
 
 impl Prepared {
-    /// How the backend came to hold it, if it does; it counts as used now.
-    pub(super) fn touch(&mut self, id: u32) -> Option<Parsed> {
+    /// Whether the backend holds it; it counts as used now.
+    pub(super) fn touch(&mut self, id: u32) -> bool {
         self.clock += 1;
-        let held = self.held.get_mut(&id)?;
+        let Some(held) = self.held.get_mut(&id) else {
+            return false;
+        };
         held.used = self.clock;
-        Some(held.parsed)
+        true
     }
 
     /// The backend will hold `statement`. Returns the one that has to go for it.
-    pub(super) fn insert(
-        &mut self,
-        statement: Arc<Statement>,
-        parsed: Parsed,
-    ) -> Option<Arc<Statement>> {
+    pub(super) fn insert(&mut self, statement: Arc<Statement>) -> Option<Arc<Statement>> {
         self.clock += 1;
         let is_new = !self.held.contains_key(&statement.id);
         let evicted = (is_new && self.held.len() >= MOST_PER_BACKEND)
@@ -289,23 +287,10 @@ impl Prepared {
             .and_then(|id| self.remove(id));
         let held = Held {
             used: self.clock,
-            parsed,
             statement,
         };
         self.held.insert(held.statement.id, held);
         evicted
-    }
-
-    /// Whether it was this request that made the backend hold it.
-    pub(super) fn is(&self, id: u32, parsed: Parsed) -> bool {
-        self.held.get(&id).is_some_and(|held| held.parsed == parsed)
-    }
-
-    /// The backend may hold it or not: see [`Parsed::UNKNOWN`].
-    pub(super) fn doubt(&mut self, id: u32) {
-        if let Some(held) = self.held.get_mut(&id) {
-            held.parsed = Parsed::UNKNOWN;
-        }
     }
 
     pub(super) fn remove(&mut self, id: u32) -> Option<Arc<Statement>> {
@@ -386,12 +371,10 @@ mod tests {
         let mut prepared = Prepared::default();
         let statement = |number: usize| dictionary.intern(0, format!("{number}").as_bytes());
         for number in 0..MOST_PER_BACKEND {
-            assert_eq!(prepared.insert(statement(number), Parsed::default()), None);
+            assert_eq!(prepared.insert(statement(number)), None);
         }
-        assert!(prepared.touch(statement(0).id()).is_some());
-        let evicted = prepared
-            .insert(statement(MOST_PER_BACKEND), Parsed::default())
-            .unwrap();
+        assert!(prepared.touch(statement(0).id()));
+        let evicted = prepared.insert(statement(MOST_PER_BACKEND)).unwrap();
         assert_eq!(evicted.id(), statement(1).id());
         assert_eq!(prepared.len(), MOST_PER_BACKEND);
     }

@@ -17,8 +17,11 @@ pub use front::Taken;
 use super::Status;
 use super::effect::Effects;
 use super::ledger::{Fate, Kind, Ledger};
-use super::statements::{Dictionary, Parsed, Prepared, Statement, Statements};
+use super::statements::{Dictionary, Prepared, Statement, Statements};
 use super::{message, statements};
+
+/// The most memory for an unnamed statement that is kept for the next one, in bytes.
+const LARGEST_SPARE: usize = 1024;
 
 /// Whether a backend could change hands now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,14 +76,13 @@ pub struct Tracker {
 /// The backend's unnamed statement.
 #[derive(Debug, Default)]
 struct Unnamed {
-    /// Whose it is; `None` if there is none, or one that nobody may use.
-    owner: Option<u64>,
-    /// Body of the newest Parse, while its batch is open and no Bind has used it.
-    body: Vec<u8>,
-    /// Whether `body` waits for its batch to end.
-    pending: bool,
-    /// The ledger's number of the newest Parse.
+    /// Which it is: see [`Statements::unnamed_mark`]. `None` if there is none, or one that
+    /// nobody may use.
+    mark: Option<(u64, u32)>,
+    /// The ledger's number of its Parse.
     parsed_at: u64,
+    /// Memory for the next text: see [`Change::Unnamed`].
+    spare: Vec<u8>,
 }
 
 /// What has to be put back when the server skips a request that we had booked as done.
@@ -88,6 +90,8 @@ struct Unnamed {
 struct Undo {
     /// The ledger's number of the request.
     at: u64,
+    /// The batch that it belongs to.
+    batch: u64,
     change: Change,
 }
 
@@ -95,10 +99,10 @@ struct Undo {
 enum Change {
     /// The client's name meant this before.
     Name(Box<[u8]>, Option<Arc<Statement>>),
+    /// The client's unnamed statement was this before.
+    Unnamed(Vec<u8>),
     /// The backend was to hold this one from now on.
-    Held(u32, Parsed),
-    /// The same, and perhaps it did before.
-    HeldPerhaps(u32, Parsed),
+    Held(u32),
     /// The backend was to lose this one.
     Lost(Arc<Statement>),
 }
@@ -193,7 +197,7 @@ impl Tracker {
 
     /// Owes the answer to a Query of ours, which the caller sends before anything else.
     pub fn inject_query(&mut self) {
-        self.unnamed.owner = None;
+        self.unnamed.mark = None;
         self.ledger.push(Kind::Query, Fate::Swallow);
     }
 
@@ -220,7 +224,7 @@ impl Tracker {
             self.open = false;
             self.skipping = false;
         }
-        self.unnamed = Unnamed::default();
+        self.unnamed.mark = None;
     }
 
     /// Forgets what only a burst needed; called when the backend changes hands.
@@ -228,9 +232,6 @@ impl Tracker {
         self.ledger.shrink();
         if self.scratch.capacity() > 16 * 1024 {
             self.scratch = Vec::new();
-        }
-        if self.unnamed.body.capacity() > 16 * 1024 {
-            self.unnamed.body = Vec::new();
         }
     }
 
@@ -253,8 +254,31 @@ impl Tracker {
     fn undoable(&mut self, change: Change) {
         self.undo.push_back(Undo {
             at: self.ledger.next(),
+            batch: self.batch,
             change,
         });
+    }
+
+    /// Whether a batch before this one has changed something of which the server has not said
+    /// yet whether it did or skipped it. In a batch, what comes behind is skipped as well.
+    #[inline]
+    fn is_in_doubt(&self, something: impl Fn(&Change) -> bool) -> bool {
+        self.undo
+            .iter()
+            .take_while(|undo| undo.batch < self.batch)
+            .any(|undo| something(&undo.change))
+    }
+
+    /// A batch has been carried out: its changes stay.
+    fn settle_changes(&mut self) {
+        let done = self.ledger.first();
+        while let Some(undo) = self.undo.pop_front_if(|undo| undo.at < done) {
+            if let Change::Unnamed(text) = undo.change
+                && text.capacity() <= LARGEST_SPARE
+            {
+                self.unnamed.spare = text;
+            }
+        }
     }
 
     /// The server failed an extended request: nothing up to the next Sync has happened.
@@ -268,18 +292,23 @@ impl Tracker {
         let later = self
             .undo
             .split_off(self.undo.partition_point(|undo| undo.at < to));
-        while let Some(undo) = self.undo.pop_back().filter(|undo| undo.at >= from) {
-            self.revert(undo.change, client.as_deref_mut());
+        let failed = self.undo.partition_point(|undo| undo.at < from);
+        let failed = std::mem::replace(&mut self.undo, later).split_off(failed);
+        for Undo { at, change, .. } in failed.into_iter().rev() {
+            let change = match change {
+                // A Parse that fails has ended the one before all the same.
+                Change::Unnamed(_) if at == from => Change::Unnamed(Vec::new()),
+                change => change,
+            };
+            self.revert(change, client.as_deref_mut());
         }
-        self.undo = later;
         if (from..to).contains(&self.unnamed.parsed_at) {
-            self.unnamed = Unnamed::default();
-            if let Some(client) = client {
-                client.unnamed = None;
-            }
+            self.unnamed.mark = None;
         }
     }
 
+    /// Undoes one change. A later batch that changed the same did not build on it, except that
+    /// it would go back to it in turn.
     fn revert(&mut self, change: Change, client: Option<&mut Statements>) {
         match change {
             Change::Name(name, before) => {
@@ -287,24 +316,36 @@ impl Tracker {
                     client.replace(&name, before);
                 }
             }
-            Change::Held(id, parsed) if self.prepared.is(id, parsed) => {
+            Change::Unnamed(before) => {
+                let later = self
+                    .undo
+                    .iter_mut()
+                    .find_map(|undo| match &mut undo.change {
+                        Change::Unnamed(text) => Some(text),
+                        _ => None,
+                    });
+                match (later, client) {
+                    (Some(text), _) => *text = before,
+                    (None, Some(client)) => {
+                        client.replace_unnamed(before);
+                    }
+                    (None, None) => {}
+                }
+            }
+            Change::Held(id) => {
                 self.prepared.remove(id);
+                self.undo
+                    .retain(|undo| !matches!(&undo.change, Change::Lost(lost) if lost.id() == id));
             }
-            Change::HeldPerhaps(id, parsed) if self.prepared.is(id, parsed) => {
-                self.prepared.doubt(id);
-            }
-            // A later batch has parsed it anew.
-            Change::Held(..) | Change::HeldPerhaps(..) => {}
             Change::Lost(statement) => {
-                self.prepared.insert(statement, Parsed::default());
+                self.prepared.insert(statement);
             }
         }
     }
 
-    /// All prepared statements of the session are gone on the server.
+    /// All named prepared statements of the session are gone on the server.
     fn forget_statements(&mut self) {
         self.prepared.clear();
-        self.unnamed.owner = None;
     }
 }
 

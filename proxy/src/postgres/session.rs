@@ -8,7 +8,6 @@ mod relay;
 mod waiting;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -30,9 +29,6 @@ use crate::session::registry::{Registered, Signal};
 use crate::session::wire::Socket;
 use relay::{Hold, Outcome};
 
-/// Numbers sessions, so that a backend knows whether it changes hands.
-static SESSIONS: AtomicU64 = AtomicU64::new(1);
-
 /// A client that has been greeted.
 pub(super) struct Session {
     client: Socket,
@@ -42,7 +38,6 @@ pub(super) struct Session {
     /// What the session owns: settings and names of statements.
     settings: Arc<Settings>,
     statements: Statements,
-    number: u64,
     /// What was read of the client's next request already; empty but for clients that did not
     /// wait for an answer.
     ahead: Box<[u8]>,
@@ -72,14 +67,13 @@ impl End {
 
 impl Session {
     pub(super) fn new(route: Arc<Route>, client: Socket, opening: Opening) -> Self {
-        let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let Opening {
             registered,
             pool,
             settings,
             ahead,
         } = opening;
-        let mut statements = Statements::new(number);
+        let mut statements = Statements::new(registered.number);
         statements.set_context(settings.context());
         let ahead = ahead.into_boxed_slice();
         Self {
@@ -89,7 +83,6 @@ impl Session {
             registered,
             settings,
             statements,
-            number,
             ahead,
         }
     }
@@ -132,7 +125,7 @@ impl Session {
     async fn turn(&mut self) -> Result<(), End> {
         std::future::poll_fn(|cx| self.poll_idle(cx)).await?;
         let now = Instant::now();
-        let lease = match self.pool.try_lease(self.number, now) {
+        let lease = match self.pool.try_lease(self.registered.number, now) {
             Some(lease) => {
                 self.route.metrics.pool_wait.observe(0.0);
                 lease

@@ -4,7 +4,7 @@
 //! session no lock, and no memory beyond its entry.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -71,6 +71,8 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Registry {
     sessions: Mutex<HashMap<i32, Arc<Entry>>>,
+    /// How many there have been.
+    count: AtomicU64,
 }
 
 /// A session's place in the registry; it leaves when this is dropped.
@@ -81,6 +83,8 @@ pub struct Registered {
     pub pid: i32,
     /// The session's entry.
     pub entry: Arc<Entry>,
+    /// 1, 2, 3 and so on: never given twice, as a process id may be.
+    pub number: u64,
 }
 
 impl Registry {
@@ -108,6 +112,7 @@ impl Registry {
             registry: Arc::clone(self),
             pid,
             entry,
+            number: self.count.fetch_add(1, Ordering::Relaxed) + 1,
         })
     }
 
@@ -170,6 +175,7 @@ mod tests {
         let session = registry.register().unwrap();
         let secret = session.entry.secret();
         assert!(session.pid > 0);
+        assert_ne!(session.number, registry.register().unwrap().number);
         assert!(registry.find(session.pid, &secret).is_some());
         assert!(registry.find(session.pid, &secret[..3]).is_none());
         assert!(

@@ -264,10 +264,7 @@ impl Tracker {
             .ok_or(malformed)?;
         self.ledger.pop();
         self.copy_in = false;
-        let done = self.ledger.first();
-        while self.undo.front().is_some_and(|undo| undo.at < done) {
-            self.undo.pop_front();
-        }
+        self.settle_changes();
         Ok(Seen::Event(Event::Ready(self.boundary())))
     }
 

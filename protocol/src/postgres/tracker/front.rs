@@ -7,14 +7,14 @@ use crate::Sink;
 use crate::postgres::Violation;
 use crate::postgres::frame::{HEADER, Header, split_cstr};
 use crate::postgres::ledger::{Fate, Kind};
-use crate::postgres::statements::{Parsed, Statement, Statements};
+use crate::postgres::statements::{Statement, Statements};
 
 /// The largest message that has to be seen whole: the Parse of a named statement.
 const LARGEST_PARSE: usize = 16 * 1024 * 1024;
 /// The longest names (portal and statement together) that a message may carry.
 const LARGEST_NAMES: usize = 8 * 1024;
-/// Largest unnamed Parse that is remembered for a Bind in a later batch.
-const LARGEST_UNNAMED: usize = 64 * 1024;
+/// Largest unnamed Parse that is remembered, for a Bind on another backend.
+const LARGEST_UNNAMED: usize = 16 * 1024;
 
 /// What [`Tracker::front`] made of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Taken {
     pub bytes: usize,
     /// The client said Terminate; nothing behind it counts.
     pub terminate: bool,
+    /// What is left has to be given again when the server has answered more.
+    pub stalled: bool,
 }
 
 /// What becomes of one message.
@@ -33,6 +35,8 @@ enum Action {
     Drop,
     /// Has to be seen whole, or at least further.
     Wait,
+    /// Builds on what an earlier batch may not have done: its answers have to come first.
+    Stall,
     /// `scratch` goes instead of its first bytes; the rest goes on.
     Rewrite { replaced: usize },
     /// The session ends.
@@ -55,7 +59,7 @@ impl Tracker {
     ) -> Result<Taken, Violation> {
         let mut run = 0; // where the bytes begin that pass but were not put yet
         let mut at = 0;
-        let mut terminate = false;
+        let (mut terminate, mut stalled) = (false, false);
         loop {
             if self.front.left > 0 {
                 let step = self.front.left.min(input.len() - at);
@@ -105,6 +109,10 @@ impl Tracker {
                     };
                 }
                 Action::Wait => break,
+                Action::Stall => {
+                    stalled = true;
+                    break;
+                }
                 Action::Terminate => {
                     terminate = true;
                     break;
@@ -115,6 +123,7 @@ impl Tracker {
         Ok(Taken {
             bytes: at,
             terminate,
+            stalled,
         })
     }
 
@@ -128,7 +137,7 @@ impl Tracker {
     ) -> Result<Action, Violation> {
         match header.tag {
             b'X' => return Ok(Action::Terminate),
-            b'S' => return Ok(self.sync(names)),
+            b'S' => return Ok(self.sync()),
             b'd' | b'c' | b'f' => return Ok(self.copy_data(header.tag)),
             b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'H' => {}
             tag => return Err(Violation::Tag { tag: tag.into() }),
@@ -160,9 +169,8 @@ impl Tracker {
         Ok(Action::Pass)
     }
 
-    fn sync(&mut self, names: Option<&mut Statements>) -> Action {
+    fn sync(&mut self) -> Action {
         if !self.copy_in {
-            self.keep_unnamed(names);
             self.ledger.push(Kind::Sync, Fate::Forward);
             self.batch += 1;
             self.open = false;
@@ -190,10 +198,8 @@ impl Tracker {
     /// Query and FunctionCall. A Query ends the unnamed statement (55.2.3).
     fn simple(&mut self, tag: u8, names: Option<&mut Statements>) -> Action {
         if tag == b'Q' {
-            self.unnamed.owner = None;
-            self.unnamed.pending = false;
             if let Some(names) = names {
-                names.unnamed = None;
+                self.drop_unnamed(names);
             }
             self.ledger.push(Kind::Query, Fate::Forward);
         } else {
@@ -217,7 +223,7 @@ impl Tracker {
             Kind::Bind => self.bind(header, message, names)?,
             _ => self.describe_or_close(kind, header, message, names)?,
         };
-        if !matches!(action, Action::Wait) {
+        if !matches!(action, Action::Wait | Action::Stall) {
             self.open = true;
         }
         Ok(action)
@@ -239,16 +245,22 @@ impl Tracker {
         };
         let (name, body) = split_cstr(body).ok_or_else(|| malformed(b'P', "name"))?;
         if unnamed {
-            self.parse_unnamed(Some(body), names);
+            self.parse_unnamed(body, names);
             return Ok(Action::Pass);
+        }
+        if self.is_name_in_doubt(name, names) {
+            return Ok(Action::Stall);
         }
         if names.get(name).is_some() {
             return Ok(self.duplicate(name, header));
         }
         let statement = self.dictionary.intern(names.context, body);
+        if self.is_held_in_doubt(statement.id()) {
+            return Ok(Action::Stall);
+        }
         self.undoable(Change::Name(name.into(), None));
         names.replace(name, Some(Arc::clone(&statement)));
-        if self.holds(statement.id()) == Holds::Yes {
+        if self.prepared.touch(statement.id()) {
             self.ledger.push(Kind::Parse, Fate::Synthesize);
             return Ok(Action::Drop);
         }
@@ -266,24 +278,31 @@ impl Tracker {
         names: &mut Statements,
     ) -> Result<Action, Violation> {
         if unnamed && header.total() > LARGEST_UNNAMED {
-            self.parse_unnamed(None, names);
+            self.parse_unnamed(&[], names);
             return Ok(Action::Pass);
         }
         whole_within(header, LARGEST_PARSE)
     }
 
     /// The unnamed statement stays unnamed on the server, where it is planned as such. Its text
-    /// is kept until its batch ends, in case it is bound in a later one on another backend.
-    fn parse_unnamed(&mut self, body: Option<&[u8]>, names: &mut Statements) {
-        self.unnamed.owner = Some(names.owner);
+    /// is kept, unless it is empty, in case it is used on another backend.
+    fn parse_unnamed(&mut self, body: &[u8], names: &mut Statements) {
+        let mut text = std::mem::take(&mut self.unnamed.spare);
+        text.clear();
+        text.extend_from_slice(body);
+        let before = names.replace_unnamed(text);
+        self.undoable(Change::Unnamed(before));
+        self.unnamed.mark = Some(names.unnamed_mark());
         self.unnamed.parsed_at = self.ledger.next();
-        self.unnamed.body.clear();
-        self.unnamed.pending = body.is_some();
-        self.unnamed
-            .body
-            .extend_from_slice(body.unwrap_or_default());
-        names.unnamed = None;
         self.ledger.push(Kind::Parse, Fate::Forward);
+    }
+
+    fn drop_unnamed(&mut self, names: &mut Statements) {
+        self.unnamed.mark = None;
+        let before = names.replace_unnamed(Vec::new());
+        if !before.is_empty() {
+            self.undoable(Change::Unnamed(before));
+        }
     }
 
     fn bind(
@@ -305,6 +324,9 @@ impl Tracker {
         };
         if portal.len() + name.len() >= LARGEST_NAMES {
             return Err(too_large(header, LARGEST_NAMES));
+        }
+        if self.is_name_in_doubt(name, names) {
+            return Ok(Action::Stall);
         }
         let Some(id) = self.use_statement(name, names, Kind::Bind) else {
             return Ok(Action::Pass);
@@ -339,6 +361,9 @@ impl Tracker {
             self.ledger.push(kind, Fate::Forward);
             return Ok(Action::Pass);
         }
+        if self.is_name_in_doubt(name, names) {
+            return Ok(Action::Stall);
+        }
         if kind == Kind::Close {
             return Ok(self.close_statement(name, names));
         }
@@ -359,9 +384,7 @@ impl Tracker {
     /// The backend keeps a named statement for whoever uses it next; only the client forgets it.
     fn close_statement(&mut self, name: &[u8], names: &mut Statements) -> Action {
         if name.is_empty() {
-            self.unnamed.owner = None;
-            self.unnamed.pending = false;
-            names.unnamed = None;
+            self.drop_unnamed(names);
             self.ledger.push(Kind::Close, Fate::Forward);
             return Action::Pass;
         }
@@ -387,67 +410,58 @@ impl Tracker {
             self.ledger.push(kind, Fate::Forward);
             return None;
         };
-        if self.holds(statement.id()) != Holds::Yes {
+        if !self.prepared.touch(statement.id()) {
             self.push_parse(statement, Fate::Swallow);
         }
         Some(Target::Statement(statement.id()))
     }
 
-    /// Whether the backend will hold a statement when it gets to the next request. A Parse of
-    /// an earlier batch that is not answered yet may turn out to have been skipped.
-    fn holds(&mut self, id: u32) -> Holds {
-        match self.prepared.touch(id) {
-            None => Holds::No,
-            Some(parsed) if parsed.at < self.ledger.first() || parsed.batch == self.batch => {
-                Holds::Yes
-            }
-            Some(_) => Holds::Perhaps,
+    /// Whether it is not known yet what `name` means to the client or the backend.
+    fn is_name_in_doubt(&self, name: &[u8], names: &Statements) -> bool {
+        if self.undo.is_empty() {
+            return false;
         }
+        if name.is_empty() {
+            return self.is_in_doubt(|change| matches!(change, Change::Unnamed(_)));
+        }
+        self.is_in_doubt(|change| matches!(change, Change::Name(changed, _) if **changed == *name))
+            || names
+                .get(name)
+                .is_some_and(|statement| self.is_held_in_doubt(statement.id()))
+    }
+
+    /// Whether it is not known yet if the backend holds a statement.
+    fn is_held_in_doubt(&self, id: u32) -> bool {
+        self.is_in_doubt(|change| match change {
+            Change::Held(held) => *held == id,
+            Change::Lost(lost) => lost.id() == id,
+            Change::Name(..) | Change::Unnamed(_) => false,
+        })
     }
 
     fn use_unnamed(&mut self, names: &Statements, kind: Kind) -> Option<Target> {
-        if self.unnamed.owner == Some(names.owner) {
-            self.unnamed.pending &= kind != Kind::Bind;
+        if self.unnamed.mark == Some(names.unnamed_mark()) {
             self.ledger.push(kind, Fate::Forward);
             return None;
         }
-        if let Some(body) = &names.unnamed {
-            message::parse(&mut self.scratch, b"", body);
-            self.unnamed.owner = Some(names.owner);
+        if !names.unnamed().is_empty() {
+            message::parse(&mut self.scratch, b"", names.unnamed());
+            self.unnamed.mark = Some(names.unnamed_mark());
             self.unnamed.parsed_at = self.ledger.next();
             self.ledger.push(Kind::Parse, Fate::Swallow);
         } else {
             // The server may hold somebody else's: without one it gives the right error.
             message::close(&mut self.scratch, b'S', b"");
-            self.unnamed.owner = None;
+            self.unnamed.mark = None;
             self.ledger.push(Kind::Close, Fate::Swallow);
         }
         Some(Target::Unnamed)
     }
 
-    /// The batch that parsed the unnamed statement ends. If no Bind used it, one in a later
-    /// batch will (drivers that Parse, Describe and Sync first), perhaps on another backend.
-    fn keep_unnamed(&mut self, names: Option<&mut Statements>) {
-        if std::mem::take(&mut self.unnamed.pending)
-            && let Some(names) = names
-        {
-            names.unnamed = Some(self.unnamed.body.as_slice().into());
-        }
-    }
-
     /// Injects or passes on the Parse of a named statement into `scratch`, with the Close of
     /// the one that has to go for it.
     fn push_parse(&mut self, statement: &Arc<Statement>, fate: Fate) {
-        let perhaps = self.holds(statement.id()) == Holds::Perhaps;
-        if perhaps {
-            self.push_close(statement);
-        }
-        let parsed = Parsed {
-            // At the latest: a Close may come before it.
-            at: self.ledger.next() + 1,
-            batch: self.batch,
-        };
-        if let Some(evicted) = self.prepared.insert(Arc::clone(statement), parsed) {
+        if let Some(evicted) = self.prepared.insert(Arc::clone(statement)) {
             self.undoable(Change::Lost(Arc::clone(&evicted)));
             self.push_close(&evicted);
         }
@@ -456,12 +470,7 @@ impl Tracker {
             out.push(0);
             out.extend_from_slice(statement.body());
         });
-        let id = statement.id();
-        self.undoable(if perhaps {
-            Change::HeldPerhaps(id, parsed)
-        } else {
-            Change::Held(id, parsed)
-        });
+        self.undoable(Change::Held(statement.id()));
         self.ledger.push(Kind::Parse, fate);
     }
 
@@ -499,15 +508,6 @@ impl Tracker {
             replaced: header.total(),
         }
     }
-}
-
-/// Whether a backend will hold a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holds {
-    Yes,
-    No,
-    /// If its Parse is not skipped.
-    Perhaps,
 }
 
 /// What a Bind or Describe shall name on the server.

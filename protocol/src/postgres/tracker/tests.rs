@@ -2,10 +2,15 @@ use super::*;
 use crate::postgres::message::{framed, parse, query, ready_for_query};
 use proptest::prelude::*;
 
+#[path = "tests/statements.rs"]
+mod statements;
+
 /// One client and one backend, with the bytes that would have reached either.
 struct Pair {
     tracker: Tracker,
     names: Statements,
+    /// What the tracker has not taken yet.
+    from_client: Vec<u8>,
     to_server: Vec<u8>,
     to_client: Vec<u8>,
     events: Vec<String>,
@@ -20,6 +25,7 @@ impl Pair {
         Self {
             tracker: Tracker::new(dictionary),
             names: Statements::new(owner),
+            from_client: Vec::new(),
             to_server: Vec::new(),
             to_client: Vec::new(),
             events: Vec::new(),
@@ -29,12 +35,30 @@ impl Pair {
     /// The client sends; returns what the server gets, as tags.
     fn client(&mut self, input: &[u8]) -> String {
         self.to_server.clear();
+        let stalled = self.client_bytes(input);
+        assert_eq!(stalled, !self.from_client.is_empty());
+        tags(&self.to_server)
+    }
+
+    /// Whether what the client sends has to wait for answers; if so, it is as if not sent.
+    fn stalls(&mut self, input: &[u8]) -> bool {
+        let stalled = self.client_bytes(input);
+        self.from_client.clear();
+        stalled
+    }
+
+    fn client_bytes(&mut self, input: &[u8]) -> bool {
+        self.from_client.extend_from_slice(input);
         let taken = self
             .tracker
-            .front(input, Some(&mut self.names), &mut self.to_server)
+            .front(
+                &self.from_client,
+                Some(&mut self.names),
+                &mut self.to_server,
+            )
             .unwrap();
-        assert_eq!(taken.bytes, input.len());
-        tags(&self.to_server)
+        self.from_client.drain(..taken.bytes);
+        taken.stalled
     }
 
     /// The server sends; returns what the client gets, as tags.
@@ -58,6 +82,9 @@ impl Pair {
                 Event::Next => {}
                 Event::Insert(bytes) => self.to_client.extend_from_slice(&bytes),
                 other => self.events.push(format!("{other:?}")),
+            }
+            if !self.from_client.is_empty() {
+                self.client_bytes(&[]);
             }
         }
     }
@@ -258,122 +285,6 @@ fn a_copy_that_fails_midway() {
 }
 
 #[test]
-fn statements_follow_their_client_to_another_backend() {
-    let dictionary = Arc::<Dictionary>::default();
-    let mut pair = Pair::with(Arc::clone(&dictionary), 1);
-    assert_eq!(
-        pair.client(&[prepare("s", "select 1"), empty(b'S')].concat()),
-        "PS"
-    );
-    assert!(
-        pair.to_server
-            .windows(12)
-            .any(|bytes| bytes == b"entrapool_1\0")
-    );
-    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
-    // Another backend, the same client.
-    pair.tracker = Tracker::new(dictionary);
-    let batch = [bind("s"), execute(), empty(b'S')].concat();
-    assert_eq!(pair.client(&batch), "PBES");
-    let answer = [
-        empty(b'1'),
-        empty(b'2'),
-        tagged("SELECT 1"),
-        ready(Status::Idle),
-    ]
-    .concat();
-    assert_eq!(pair.server(&answer), "2CZ");
-    // It is there now; a second client's Parse of the same text is answered by us.
-    assert_eq!(pair.client(&batch), "BES");
-    assert_eq!(pair.server(&answer[5..]), "2CZ");
-    pair.names = Statements::new(2);
-    let batch = [
-        prepare("other", "select 1"),
-        about(b'D', b'S', "other"),
-        empty(b'S'),
-    ]
-    .concat();
-    assert_eq!(pair.client(&batch), "DS");
-    assert_eq!(
-        pair.server(&[empty(b't'), empty(b'n'), ready(Status::Idle)].concat()),
-        "1tnZ"
-    );
-}
-
-#[test]
-fn close_is_answered_in_its_turn() {
-    let mut pair = Pair::new();
-    pair.client(&[prepare("s", "select 1"), empty(b'S')].concat());
-    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
-    let batch = [
-        bind("s"),
-        about(b'C', b'S', "s"),
-        about(b'C', b'P', ""),
-        empty(b'S'),
-    ]
-    .concat();
-    assert_eq!(pair.client(&batch), "BCS");
-    assert_eq!(
-        pair.server(&[empty(b'2'), empty(b'3'), ready(Status::Idle)].concat()),
-        "233Z"
-    );
-    assert!(pair.names.is_empty());
-}
-
-#[test]
-fn a_skipped_parse_never_happened() {
-    let mut pair = Pair::new();
-    let batch = [
-        prepare("bad", "x"),
-        prepare("good", "select 1"),
-        empty(b'S'),
-    ]
-    .concat();
-    pair.client(&batch);
-    assert_eq!(pair.names.len(), 2);
-    assert_eq!(
-        pair.server(&[error("42601"), ready(Status::Idle)].concat()),
-        "EZ"
-    );
-    assert!(pair.names.is_empty());
-    assert_eq!(pair.tracker.prepared(), 0);
-    // A Close that was skipped has closed nothing.
-    pair.client(&[prepare("s", "select 1"), empty(b'S')].concat());
-    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
-    pair.client(&[bind("missing"), about(b'C', b'S', "s"), empty(b'S')].concat());
-    assert_eq!(
-        pair.server(&[error("26000"), ready(Status::Idle)].concat()),
-        "EZ"
-    );
-    assert!(pair.names.get(b"s").is_some());
-}
-
-#[test]
-fn a_later_batch_does_not_lean_on_a_parse_that_may_be_skipped() {
-    let mut pair = Pair::new();
-    pair.client(&[prepare("s", "select 1"), empty(b'S')].concat());
-    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
-    // Another backend. The first batch fails before the Parse that is put into it.
-    pair.tracker = Tracker::new(Arc::default());
-    let first = [bind("missing"), bind("s"), empty(b'S')].concat();
-    assert_eq!(pair.client(&first), "BPBS");
-    let run = [bind("s"), execute(), empty(b'S')].concat();
-    assert_eq!(pair.client(&run), "CPBES");
-    let failed = [error("26000"), ready(Status::Idle)].concat();
-    assert_eq!(pair.server(&failed), "EZ");
-    let answer = [empty(b'2'), tagged("SELECT 1"), ready(Status::Idle)].concat();
-    let parsed = [empty(b'3'), empty(b'1')].concat();
-    assert_eq!(
-        pair.server(&[parsed.clone(), answer.clone()].concat()),
-        "2CZ"
-    );
-    // Now it is certain.
-    assert_eq!(pair.client(&run), "BES");
-    assert_eq!(pair.server(&answer), "2CZ");
-    assert_eq!(pair.tracker.prepared(), 1);
-}
-
-#[test]
 fn a_long_error_is_judged_by_its_beginning_however_it_is_cut() {
     let mut long = message::Report::fatal("57P01", "x".repeat(20_000));
     long.detail = Some("y".repeat(20_000));
@@ -389,77 +300,6 @@ fn a_long_error_is_judged_by_its_beginning_however_it_is_cut() {
         assert_eq!(pair.to_client, bytes);
         assert!(pair.tracker.is_dying(), "in pieces of {size}");
     }
-}
-
-#[test]
-fn an_injected_parse_that_fails_answers_the_bind() {
-    let mut pair = Pair::new();
-    pair.client(&[prepare("s", "select * from gone"), empty(b'S')].concat());
-    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
-    pair.tracker = Tracker::new(Arc::default());
-    pair.client(&[bind("s"), execute(), empty(b'S')].concat());
-    assert_eq!(
-        pair.server(&[error("42P01"), ready(Status::Idle)].concat()),
-        "EZ"
-    );
-    assert_eq!(pair.tracker.prepared(), 0);
-    assert!(pair.names.get(b"s").is_some());
-}
-
-#[test]
-fn a_name_in_use_and_one_like_ours() {
-    let mut pair = Pair::new();
-    pair.client(&[prepare("s", "select 1"), empty(b'S')].concat());
-    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
-    for (request, code) in [
-        (prepare("s", "select 2"), "42P05"),
-        (bind("entrapool_1"), "26000"),
-    ] {
-        pair.client(&[request, empty(b'S')].concat());
-        assert_eq!(
-            pair.server(&[error("26000"), ready(Status::Idle)].concat()),
-            "EZ"
-        );
-        let text = String::from_utf8_lossy(&pair.to_client).into_owned();
-        assert!(text.contains(code), "{text}");
-    }
-    assert_eq!(pair.tracker.boundary(), Boundary::Idle);
-}
-
-#[test]
-fn the_unnamed_statement_is_its_clients_own() {
-    let dictionary = Arc::<Dictionary>::default();
-    let mut pair = Pair::with(Arc::clone(&dictionary), 1);
-    let describe = [prepare("", "select 1"), about(b'D', b'S', ""), empty(b'S')].concat();
-    assert_eq!(pair.client(&describe), "PDS");
-    let answer = [empty(b'1'), empty(b't'), empty(b'T'), ready(Status::Idle)].concat();
-    assert_eq!(pair.server(&answer), "1tTZ");
-    // On the same backend nothing has to be done.
-    let run = [bind(""), execute(), empty(b'S')].concat();
-    assert_eq!(pair.client(&run), "BES");
-    pair.server(&[empty(b'2'), tagged("SELECT 1"), ready(Status::Idle)].concat());
-    // Somebody else used the backend meanwhile: it is parsed again.
-    let mine = std::mem::replace(&mut pair.names, Statements::new(2));
-    pair.client(&[prepare("", "select 2"), bind(""), execute(), empty(b'S')].concat());
-    let answer = [
-        empty(b'1'),
-        empty(b'2'),
-        tagged("SELECT 1"),
-        ready(Status::Idle),
-    ]
-    .concat();
-    assert_eq!(pair.server(&answer), "12CZ");
-    let other = std::mem::replace(&mut pair.names, mine);
-    assert_eq!(pair.client(&run), "PBES");
-    assert!(pair.to_server.windows(8).any(|bytes| bytes == b"select 1"));
-    assert_eq!(pair.server(&answer), "2CZ");
-    // The other one's was used up: the server has to say that it is gone.
-    pair.names = other;
-    assert_eq!(pair.client(&run), "CBES");
-    assert_eq!(
-        pair.server(&[empty(b'3'), error("26000"), ready(Status::Idle)].concat()),
-        "EZ"
-    );
 }
 
 #[test]
@@ -601,9 +441,6 @@ fn conversation() -> (Vec<u8>, Vec<u8>) {
         empty(b't'),
         empty(b'T'),
         ready(Status::Transaction),
-        // The Parse of the batch before was not answered yet.
-        empty(b'3'),
-        empty(b'1'),
         empty(b'2'),
         empty(b'D'),
         build(|out| message::parameter_status(out, b"a", b"b")),
@@ -624,18 +461,13 @@ proptest! {
         whole.client(&client);
         whole.server(&server);
         let mut cut = Pair::new();
-        let mut sent = Vec::new();
-        let (mut buffer, mut at) = (Vec::new(), 0);
+        let mut at = 0;
         for size in cuts.iter().cycle() {
             let end = (at + size).min(client.len());
-            buffer.extend_from_slice(&client[at..end]);
-            let taken = cut.tracker.front(&buffer, Some(&mut cut.names), &mut sent).unwrap();
-            buffer.drain(..taken.bytes);
+            cut.client_bytes(&client[at..end]);
             at = end;
             if at == client.len() { break; }
         }
-        prop_assert_eq!(buffer.len(), 0);
-        prop_assert_eq!(&sent, &whole.to_server);
         let (mut buffer, mut at) = (Vec::new(), 0);
         for size in cuts.iter().cycle() {
             let end = (at + size).min(server.len());
@@ -645,7 +477,8 @@ proptest! {
             at = end;
             if at == server.len() { break; }
         }
-        prop_assert_eq!(buffer.len(), 0);
+        prop_assert_eq!(buffer.len() + cut.from_client.len(), 0);
+        prop_assert_eq!(&cut.to_server, &whole.to_server);
         prop_assert_eq!(&cut.to_client, &whole.to_client);
         prop_assert_eq!(&cut.events, &whole.events);
         prop_assert_eq!(cut.tracker.boundary(), whole.tracker.boundary());

@@ -38,7 +38,8 @@ pub(super) struct Hold {
     pub(super) cancelling: Option<JoinHandle<()>>,
     /// Whether the backend was given the session's settings.
     adapted: bool,
-    /// Whether the client's first bytes were read before there was a backend.
+    /// Whether `from_client` may be taken without more bytes of the client: they were read
+    /// before there was a backend, or wait for the server's answers.
     has_pending: bool,
     /// When the oldest request without an answer came.
     query_since: Instant,
@@ -111,11 +112,6 @@ impl Session {
     #[inline]
     fn poll_requests(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<bool, Outcome> {
         let mut moved = false;
-        if hold.has_pending {
-            hold.has_pending = false;
-            self.requests().forward_pending(hold)?;
-            moved = true;
-        }
         loop {
             if hold.lease.wire.is_blocked() {
                 match hold.lease.wire.poll_flush(cx) {
@@ -134,6 +130,13 @@ impl Session {
                 && poll_cancelled(hold, cx).is_pending()
             {
                 return Ok(moved);
+            }
+            if hold.has_pending {
+                moved |= self.requests().forward_pending(hold)?;
+                if hold.has_pending {
+                    return Ok(moved);
+                }
+                continue;
             }
             let Self {
                 client,
@@ -321,7 +324,7 @@ impl Requests<'_> {
         self.route.count(Direction::ClientIn, bytes.len());
         if !hold.lease.from_client.is_empty() {
             hold.lease.from_client.append(bytes);
-            return self.forward_pending(hold);
+            return self.forward_pending(hold).map(|_| ());
         }
         let taken = self.stage(hold, bytes)?;
         hold.lease
@@ -330,13 +333,14 @@ impl Requests<'_> {
         Ok(())
     }
 
-    /// Stages what waited for more bytes, or for a backend.
-    fn forward_pending(&mut self, hold: &mut Hold) -> Result<(), Outcome> {
+    /// Stages what waited for more bytes, for answers, or for a backend. Returns whether any of
+    /// it was taken.
+    fn forward_pending(&mut self, hold: &mut Hold) -> Result<bool, Outcome> {
         let mut pending = std::mem::take(&mut hold.lease.from_client);
         let taken = self.stage(hold, pending.filled())?;
         pending.consume(taken);
         hold.lease.from_client = pending;
-        Ok(())
+        Ok(taken > 0)
     }
 
     /// Lets the tracker book what the client sent. Returns how much of it was taken.
@@ -360,6 +364,7 @@ impl Requests<'_> {
             .map_err(Outcome::ClientMalformed)?;
         let staged = backend.wire.staged() - before;
         self.route.count(Direction::UpstreamOut, staged);
+        hold.has_pending = taken.stalled;
         if taken.terminate {
             return Err(Outcome::Quit);
         }

@@ -64,7 +64,7 @@ impl Session {
         if pending.is_empty() && pool.could_grow() {
             self.look_at_request(pending).await?;
         }
-        let mut waiting = pin!(pool.lease(self.number));
+        let mut waiting = pin!(pool.lease(self.registered.number));
         let patient = tokio::time::timeout(PATIENCE, self.unless_stopped(waiting.as_mut()));
         let lease = match patient.await {
             Ok(lease) => lease?,
