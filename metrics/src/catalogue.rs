@@ -1,12 +1,11 @@
 //! All families, in the order of `docs/metrics.md`.
 //!
-//! Names follow Prometheus' rules: base units, the unit last, `_total` for counters. Families for
-//! pinned sessions join the group "Pool" when sessions can be pinned.
+//! Names follow Prometheus' rules: base units, the unit last, `_total` for counters.
 
 use crate::family::{Family, Kind, LabelDoc};
 use crate::label::{
-    Blame, CancelResult, Cause, Closed, Direction, HttpStatus, LoginFailure, Phase, Protocol,
-    RefreshResult, State,
+    Blame, CancelResult, Cause, Closed, Direction, HttpStatus, LoginFailure, Phase, PinReason,
+    ProbeResult, Protocol, RefreshResult, State,
 };
 
 /// Families that belong together in the reference.
@@ -42,6 +41,10 @@ pub(crate) static GROUPS: [Group; 6] = [
             &POOL_WAIT,
             &CLIENTS_WAITING,
             &HANDOVERS,
+            &SESSIONS_PINNED,
+            &PINS,
+            &PROBES,
+            &SETTINGS_CARRIED,
         ],
     },
     Group {
@@ -230,6 +233,42 @@ pub(crate) static HANDOVERS: Family = Family {
     labels: &[PROTOCOL, ROUTE],
     help: "Times that a backend was lent to another client than the one before.",
     look_for: "This is the sharing itself: 0 with many clients means that nothing is multiplexed.",
+};
+
+pub(crate) static SESSIONS_PINNED: Family = Family {
+    name: "entrapool_sessions_pinned",
+    kind: Kind::Gauge,
+    labels: &[PROTOCOL, ROUTE, LabelDoc::closed::<PinReason>()],
+    help: "Sessions that keep their backend now, by reason; one with two reasons counts under both.",
+    look_for: "Near `entrapool_pool_size`, the pool has nothing left to share. The reason says \
+               what the application would have to do without: see `docs/pinning.md`.",
+};
+
+pub(crate) static PINS: Family = Family {
+    name: "entrapool_pins_total",
+    kind: Kind::Counter,
+    labels: &[PROTOCOL, ROUTE, LabelDoc::closed::<PinReason>()],
+    help: "Times that a session began to keep its backend, by reason.",
+    look_for: "A rate near that of transactions is an application that makes such state all the \
+               time: `sum by (route, reason) (rate(entrapool_pins_total[5m]))`.",
+};
+
+pub(crate) static PROBES: Family = Family {
+    name: "entrapool_probes_total",
+    kind: Kind::Counter,
+    labels: &[PROTOCOL, ROUTE, LabelDoc::closed::<ProbeResult>()],
+    help: "Times that a server was asked what a session has left, because its text said that it may have left something.",
+    look_for: "Its rate over that of `entrapool_transaction_duration_seconds_count` is the price \
+               of `pool_mode=auto`: each costs the server some tenths of a millisecond.",
+};
+
+pub(crate) static SETTINGS_CARRIED: Family = Family {
+    name: "entrapool_settings_carried_total",
+    kind: Kind::Counter,
+    labels: &[PROTOCOL, ROUTE],
+    help: "Times that a backend was given the settings of its next client.",
+    look_for: "Near `entrapool_handovers_total`, every client has settings of its own. That costs \
+               one more statement on the server for each, in the same write.",
 };
 
 pub(crate) static UPSTREAM_CONNECT: Family = Family {

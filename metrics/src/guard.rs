@@ -4,7 +4,7 @@
 
 use prometheus::{IntCounter, IntGauge};
 
-use crate::label::State;
+use crate::label::{Label as _, PinReason, State};
 use crate::series::PerLabel;
 
 /// Upstream connections by state.
@@ -133,5 +133,79 @@ pub struct WaitingGuard(IntGauge);
 impl Drop for WaitingGuard {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Pinned sessions by reason: now, and since the start.
+#[derive(Debug)]
+pub struct Pins {
+    now: PerLabel<PinReason, IntGauge>,
+    total: PerLabel<PinReason, IntCounter>,
+}
+
+impl Pins {
+    pub(crate) fn new(
+        now: impl FnMut(PinReason) -> IntGauge,
+        total: impl FnMut(PinReason) -> IntCounter,
+    ) -> Self {
+        Self {
+            now: PerLabel::new(now),
+            total: PerLabel::new(total),
+        }
+    }
+
+    /// A session that is not pinned yet; it counts for what the guard holds until it is dropped.
+    #[must_use = "the session is counted only as long as the guard lives"]
+    pub fn session(&self) -> PinGuard {
+        PinGuard {
+            now: self.now.clone(),
+            total: self.total.clone(),
+            held: 0,
+        }
+    }
+
+    /// How many sessions are pinned for this reason now.
+    pub fn now(&self, reason: PinReason) -> i64 {
+        self.now.get(reason).get()
+    }
+
+    /// How often sessions were, since the start.
+    pub fn total(&self, reason: PinReason) -> u64 {
+        self.total.get(reason).get()
+    }
+}
+
+/// What one session is pinned for.
+#[derive(Debug)]
+pub struct PinGuard {
+    now: PerLabel<PinReason, IntGauge>,
+    total: PerLabel<PinReason, IntCounter>,
+    /// By [`PinReason::index`].
+    held: u16,
+}
+
+impl PinGuard {
+    /// From now on the session is pinned for `reason`, or not. Returns whether that is news.
+    pub fn set(&mut self, reason: PinReason, pinned: bool) -> bool {
+        let bit = 1_u16 << reason.index();
+        if (self.held & bit != 0) == pinned {
+            return false;
+        }
+        self.held ^= bit;
+        if pinned {
+            self.now.get(reason).inc();
+            self.total.get(reason).inc();
+        } else {
+            self.now.get(reason).dec();
+        }
+        true
+    }
+}
+
+impl Drop for PinGuard {
+    fn drop(&mut self) {
+        for &reason in PinReason::ALL {
+            self.set(reason, false);
+        }
     }
 }

@@ -110,6 +110,7 @@ label! {
         Error = "error", "Reading, writing or resetting it failed, or it broke the protocol.";
         Drain = "drain", "entrapool is stopping.";
         Token = "token", "It was opened with a token that is not to be used any more.";
+        Tainted = "tainted", "Its client left state that nothing removes (`LOAD`, `setseed`).";
     }
 }
 
@@ -170,6 +171,30 @@ label! {
         Waiting = "waiting", "The client's request still waited for a backend; it was answered, and nothing was sent.";
         Stale = "stale", "The key is unknown, or the client runs nothing now; nothing was sent.";
         Failed = "failed", "The server could not be reached for it.";
+    }
+}
+
+label! {
+    /// What keeps a backend with its client.
+    PinReason: "reason" {
+        TempTable = "temp_table", "A temporary table, view, sequence or function.";
+        AdvisoryLock = "advisory_lock", "A session-level advisory lock.";
+        Cursor = "cursor", "A cursor declared WITH HOLD.";
+        Listen = "listen", "A channel that the client listens to.";
+        Prepared = "prepared", "A statement prepared in SQL (`PREPARE`).";
+        Setting = "setting", "A setting that can't be carried: too long, of a name that is not known, or another session authorization.";
+        Sequence = "sequence", "A sequence's value for this session (`currval`, `lastval`); until the client ends.";
+        Hidden = "hidden", "State that the server does not show (`LOAD`, `setseed`); until the client ends.";
+    }
+}
+
+label! {
+    /// What a session had left when the server was asked.
+    ProbeResult: "result" {
+        Clean = "clean", "Nothing new: the backend could be lent at once.";
+        Carried = "carried", "Settings, which go with the client to its next backend.";
+        Pinned = "pinned", "State that can't be carried: the client keeps the backend.";
+        Failed = "failed", "The server did not answer the question; the client keeps the backend.";
     }
 }
 

@@ -28,10 +28,12 @@ use std::time::SystemTime;
 
 use prometheus::Registry;
 
-pub use guard::{ClientGuard, Clients, Connections, StateGuard, Waiting, WaitingGuard};
+pub use guard::{
+    ClientGuard, Clients, Connections, PinGuard, Pins, StateGuard, Waiting, WaitingGuard,
+};
 pub use label::{
     Blame, CancelResult, Cause, Closed, Direction, HttpStatus, Label, LoginFailure, Phase,
-    Protocol, RefreshResult, State,
+    PinReason, ProbeResult, Protocol, RefreshResult, State,
 };
 pub use prometheus::{Histogram, IntCounter};
 pub use render::CONTENT_TYPE;

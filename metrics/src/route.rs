@@ -5,8 +5,8 @@ use prometheus::{
 };
 
 use crate::catalogue;
-use crate::guard::{Clients, Connections, Waiting};
-use crate::label::{CancelResult, Closed, Label, LoginFailure, Protocol};
+use crate::guard::{Clients, Connections, Pins, Waiting};
+use crate::label::{CancelResult, Closed, Label, LoginFailure, ProbeResult, Protocol};
 use crate::late::LateGauge;
 use crate::series::{Bytes, ConnectPhases, Counters, SessionsEnded};
 
@@ -29,6 +29,10 @@ pub(crate) struct RouteFamilies {
     sessions_ended: IntCounterVec,
     cancels: IntCounterVec,
     handovers: IntCounterVec,
+    sessions_pinned: IntGaugeVec,
+    pins: IntCounterVec,
+    probes: IntCounterVec,
+    settings_carried: IntCounterVec,
 }
 
 impl RouteFamilies {
@@ -50,6 +54,10 @@ impl RouteFamilies {
             sessions_ended: catalogue::SESSIONS_ENDED.counters(registry),
             cancels: catalogue::CANCEL_REQUESTS.counters(registry),
             handovers: catalogue::HANDOVERS.counters(registry),
+            sessions_pinned: catalogue::SESSIONS_PINNED.int_gauges(registry),
+            pins: catalogue::PINS.counters(registry),
+            probes: catalogue::PROBES.counters(registry),
+            settings_carried: catalogue::SETTINGS_CARRIED.counters(registry),
         }
     }
 }
@@ -84,6 +92,12 @@ pub struct RouteMetrics {
     pub cancels: Counters<CancelResult>,
     /// Leases of a backend whose last borrower was another client.
     pub handovers: IntCounter,
+    /// Sessions that keep their backend, by reason.
+    pub pins: Pins,
+    /// Questions what a session has left, by what came of them.
+    pub probes: Counters<ProbeResult>,
+    /// Times that a backend was given its next client's settings.
+    pub settings_carried: IntCounter,
     pool_size: LateGauge,
     max_clients: LateGauge,
 }
@@ -115,6 +129,12 @@ impl RouteMetrics {
             }),
             cancels: per_value(&families.cancels, and),
             handovers: families.handovers.with_label_values(&own),
+            pins: Pins::new(
+                |l| families.sessions_pinned.with_label_values(&and(l.value())),
+                |l| families.pins.with_label_values(&and(l.value())),
+            ),
+            probes: per_value(&families.probes, and),
+            settings_carried: families.settings_carried.with_label_values(&own),
             pool_size: LateGauge::new(&families.pool_size, &own),
             max_clients: LateGauge::new(&families.max_clients, &own),
         }

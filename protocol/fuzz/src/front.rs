@@ -227,7 +227,10 @@ impl Pooled {
                 Event::NeedMore => break,
                 Event::Insert(bytes) => self.to_client.extend_from_slice(&bytes),
                 Event::Next | Event::Ready(_) | Event::Parameter { .. } => {}
-                Event::OwnQueryFailed(error) => panic!("we asked nothing: {error}"),
+                Event::OwnQueryFailed(error) | Event::ReportFailed(error) => {
+                    panic!("we asked nothing: {error}")
+                }
+                Event::Row(_) | Event::Reported => panic!("we asked nothing"),
             }
         }
         backend.answers.drain(..at);

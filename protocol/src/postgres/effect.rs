@@ -1,14 +1,14 @@
-//! What a command may leave behind in its session, read off its command tag.
+//! What a command may leave behind in its session, read off its text or its command tag.
 //!
-//! A tag says which command ran, not what it did: these are hints that a backend may need
-//! cleaning before another client gets it, never proof that it does not.
+//! These are hints that a backend may need a question or a cleaning before another client gets
+//! it, never proof that it does not.
 
-/// A set of hints; empty means that no tag seen so far can have left state.
+/// A set of hints; empty means that nothing seen so far can have left state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Effects(u8);
+pub struct Effects(u16);
 
 impl Effects {
-    /// `SET`, `RESET`: a setting.
+    /// `SET`, `RESET`, `set_config`: a setting.
     pub const SETTING: Self = Self(1);
     /// `LISTEN`: a channel.
     pub const LISTEN: Self = Self(2);
@@ -20,10 +20,19 @@ impl Effects {
     pub const DISCARD_ALL: Self = Self(16);
     /// `DEALLOCATE ALL`: all prepared statements are gone, ours too.
     pub const DEALLOCATE_ALL: Self = Self(32);
-    /// `LOAD`: a library.
-    pub const LOAD: Self = Self(64);
+    /// `LOAD`, `setseed`: state that nobody can ask for, and nothing removes.
+    pub const HIDDEN: Self = Self(64);
     /// `CREATE TABLE`, `SELECT INTO` and friends: perhaps a temporary one.
     pub const RELATION: Self = Self(128);
+    /// `pg_advisory_lock` and its kin.
+    pub const LOCK: Self = Self(256);
+    /// `nextval`, `currval` and their kin.
+    pub const SEQUENCE: Self = Self(512);
+    /// Somebody's own function, `DO`, `CALL`: anything that can be asked for.
+    pub const CODE: Self = Self(1024);
+
+    /// A custom setting whose name is not known, so that nobody can ask for it.
+    pub const UNNAMED: Self = Self(2048);
 
     /// The hints of one command tag (without its terminator).
     #[must_use]
@@ -35,7 +44,7 @@ impl Effects {
             b"DECLARE CURSOR" => Self::CURSOR,
             b"DISCARD ALL" => Self::DISCARD_ALL,
             b"DEALLOCATE ALL" => Self::DEALLOCATE_ALL,
-            b"LOAD" => Self::LOAD,
+            b"LOAD" => Self::HIDDEN,
             b"CREATE TABLE" | b"CREATE VIEW" | b"CREATE SEQUENCE" | b"CREATE TABLE AS" => {
                 Self::RELATION
             }
@@ -53,6 +62,24 @@ impl Effects {
     #[must_use]
     pub fn any(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// The hints of both.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The hints that are in both.
+    #[must_use]
+    pub const fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// This set without the hints of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Fate {
     Forward,
     /// We asked; the client never knows.
     Swallow,
+    /// We asked, and want to know what the answer says; the client never knows.
+    Report,
     /// The client asked, the server never knows: we make the answer when its turn comes.
     Synthesize,
     /// We asked for something that must fail, so that the server fails the client's batch; the

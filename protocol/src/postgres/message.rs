@@ -17,6 +17,8 @@ pub const PARSE_COMPLETE: [u8; 5] = [b'1', 0, 0, 0, 4];
 pub const CLOSE_COMPLETE: [u8; 5] = [b'3', 0, 0, 0, 4];
 /// `Sync`.
 pub const SYNC: [u8; 5] = [b'S', 0, 0, 0, 4];
+/// `Execute` of the unnamed portal, without a limit of rows.
+pub const EXECUTE_ALL: [u8; 10] = [b'E', 0, 0, 0, 9, 0, 0, 0, 0, 0];
 /// `Terminate`.
 pub const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
 

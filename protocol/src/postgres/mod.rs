@@ -7,6 +7,8 @@ pub mod frame;
 pub mod ledger;
 pub mod login;
 pub mod message;
+pub mod probe;
+pub mod scan;
 pub mod settings;
 pub mod startup;
 pub mod statements;

@@ -65,14 +65,14 @@ impl Settings {
     }
 
     /// Tells apart what may change the meaning of a statement's text: everything but the
-    /// application's name.
+    /// application's name, and custom settings (those with a dot), which no plan is made for.
     #[must_use]
     pub fn context(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (key, setting) in self
             .0
             .iter()
-            .filter(|(key, _)| ***key != *"application_name")
+            .filter(|(key, _)| ***key != *"application_name" && !key.contains('.'))
         {
             (key, &setting.value).hash(&mut hasher);
         }
@@ -95,7 +95,10 @@ impl Settings {
             }
         }
         let mut word = "SELECT ";
-        for (key, setting) in &self.0 {
+        // The role comes last: it may not be allowed to change the others.
+        let (role, others): (Vec<_>, Vec<_>) =
+            self.0.iter().partition(|(key, _)| ***key == *"role");
+        for (key, setting) in others.into_iter().chain(role) {
             if applied
                 .0
                 .get(key)
@@ -112,6 +115,14 @@ impl Settings {
             word = ",";
         }
         (!sql.is_empty()).then_some(sql)
+    }
+
+    /// The SQL that gives these settings to a backend of which nobody knows what it has.
+    #[must_use]
+    pub fn change_from_unknown(&self) -> String {
+        let mut sql = String::from("RESET SESSION AUTHORIZATION;RESET ALL;");
+        sql.push_str(&self.change_from(&Self::default()).unwrap_or_default());
+        sql
     }
 }
 

@@ -3,6 +3,7 @@
 //! A client's statement is its text and parameter types; every backend of a pool that holds it
 //! holds it under the same name, made from the statement's number in the pool's [`Dictionary`].
 
+use super::scan::{Findings, scan};
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -13,6 +14,9 @@ pub const PREFIX: &[u8] = b"entrapool_";
 /// A name that no statement ever has: numbers follow the prefix, and this is none.
 pub const UNKNOWN: &[u8] = b"entrapool_unknown";
 
+/// The context of statements of our own, which mean the same under any settings.
+pub(super) const OURS: u64 = u64::MAX;
+
 /// Statements that a backend holds at most; the least recently used one is closed beyond it.
 pub const MOST_PER_BACKEND: usize = 500;
 
@@ -21,6 +25,8 @@ pub const MOST_PER_BACKEND: usize = 500;
 pub struct Statement {
     id: u32,
     body: Box<[u8]>,
+    /// What running it may leave, where that is asked of texts.
+    findings: Option<Box<Findings>>,
 }
 
 impl Statement {
@@ -34,6 +40,12 @@ impl Statement {
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// What running it may leave, if anything.
+    #[must_use]
+    pub fn findings(&self) -> Option<&Findings> {
+        self.findings.as_deref()
     }
 
     /// Appends the name on backends.
@@ -61,9 +73,20 @@ pub fn push_name(id: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(at..).unwrap_or_default());
 }
 
+/// How it is found out what commands may leave behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Watch {
+    /// By their tags alone.
+    #[default]
+    Tags,
+    /// By their texts.
+    Texts,
+}
+
 /// All statements of one pool, each once.
 #[derive(Debug, Default)]
 pub struct Dictionary {
+    watch: Watch,
     known: Mutex<Known>,
 }
 
@@ -105,6 +128,21 @@ impl Hash for ByBody {
 const SMALLEST_SWEEP: usize = 1024;
 
 impl Dictionary {
+    /// No statements yet.
+    #[must_use]
+    pub fn new(watch: Watch) -> Self {
+        Self {
+            watch,
+            known: Mutex::default(),
+        }
+    }
+
+    /// How statements are watched.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.watch
+    }
+
     /// The statement with this body, parsed in this context; made if it is new.
     pub fn intern(&self, context: u64, body: &[u8]) -> Arc<Statement> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,9 +155,16 @@ impl Dictionary {
             known.sweep();
         }
         known.next_id = known.next_id.wrapping_add(1);
+        let findings = match self.watch {
+            Watch::Tags => None,
+            Watch::Texts => Some(scan(text_of(body), &mut Vec::new())),
+        };
         let statement = Arc::new(Statement {
             id: known.next_id,
             body: body.into(),
+            findings: findings
+                .filter(|findings| *findings != Findings::default())
+                .map(Box::new),
         });
         known
             .statements
@@ -144,6 +189,11 @@ impl Dictionary {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// The text in a Parse's body.
+pub(super) fn text_of(body: &[u8]) -> &[u8] {
+    body.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 impl Known {

@@ -17,8 +17,9 @@ pub use front::Taken;
 use super::Status;
 use super::effect::Effects;
 use super::ledger::{Fate, Kind, Ledger};
+use super::scan::{Findings, scan};
 use super::statements::{Dictionary, Prepared, Statement, Statements};
-use super::{message, statements};
+use super::{message, probe, statements};
 
 /// The most memory for an unnamed statement that is kept for the next one, in bytes.
 const LARGEST_SPARE: usize = 1024;
@@ -63,6 +64,8 @@ pub struct Tracker {
     front: Rest,
     back: Rest,
     effects: Effects,
+    /// The custom settings that texts named.
+    custom: Vec<Box<str>>,
     dictionary: Arc<Dictionary>,
     prepared: Prepared,
     unnamed: Unnamed,
@@ -71,6 +74,8 @@ pub struct Tracker {
     replacements: VecDeque<(u64, Vec<u8>)>,
     /// For messages that are rewritten or injected; kept for its memory.
     scratch: Vec<u8>,
+    /// For texts in lower case; kept for its memory.
+    lowered: Vec<u8>,
 }
 
 /// The backend's unnamed statement.
@@ -122,12 +127,14 @@ impl Tracker {
             front: Rest::default(),
             back: Rest::default(),
             effects: Effects::default(),
+            custom: Vec::new(),
             dictionary,
             prepared: Prepared::default(),
             unnamed: Unnamed::default(),
             undo: VecDeque::new(),
             replacements: VecDeque::new(),
             scratch: Vec::new(),
+            lowered: Vec::new(),
         }
     }
 
@@ -189,6 +196,50 @@ impl Tracker {
         std::mem::take(&mut self.effects)
     }
 
+    /// The names of custom settings that they may have set.
+    pub fn take_custom(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.custom)
+    }
+
+    /// Notes what a text is about to do.
+    fn watch(&mut self, text: &[u8]) {
+        let findings = scan(text, &mut self.lowered);
+        self.note(&findings);
+    }
+
+    fn note(&mut self, findings: &Findings) {
+        self.effects |= findings.effects;
+        self.custom.extend_from_slice(&findings.custom);
+    }
+
+    /// Asks what the session has left, of the kinds in `asked` and of these custom settings.
+    /// Appends to `out` what goes to the server now, before anything else. The rows come as
+    /// [`Event::Row`], then [`Event::Reported`].
+    pub fn inject_probe(
+        &mut self,
+        asked: Effects,
+        custom: &[Box<str>],
+        role: &str,
+        out: &mut Vec<u8>,
+    ) {
+        let statement = self
+            .dictionary
+            .intern(statements::OURS, &probe::parse_body());
+        self.scratch.clear();
+        if !self.prepared.touch(statement.id()) {
+            self.push_parse(&statement, Fate::Report);
+        }
+        let name = |out: &mut Vec<u8>| statement.push_name(out);
+        probe::bind(&mut self.scratch, name, asked, custom, role);
+        self.ledger.push(Kind::Bind, Fate::Report);
+        self.scratch.extend_from_slice(&message::EXECUTE_ALL);
+        self.ledger.push(Kind::Execute, Fate::Report);
+        self.scratch.extend_from_slice(&message::SYNC);
+        self.ledger.push(Kind::Sync, Fate::Report);
+        self.batch += 1;
+        out.extend_from_slice(&self.scratch);
+    }
+
     /// How many named statements the backend holds for us.
     #[must_use]
     pub fn prepared(&self) -> usize {
@@ -230,8 +281,10 @@ impl Tracker {
     /// Forgets what only a burst needed; called when the backend changes hands.
     pub fn shrink(&mut self) {
         self.ledger.shrink();
-        if self.scratch.capacity() > 16 * 1024 {
-            self.scratch = Vec::new();
+        for memory in [&mut self.scratch, &mut self.lowered] {
+            if memory.capacity() > 16 * 1024 {
+                *memory = Vec::new();
+            }
         }
     }
 

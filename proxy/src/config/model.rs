@@ -359,6 +359,8 @@ pub struct PoolLimits {
 /// When a backend may change hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PoolMode {
+    /// After each transaction, if the session has left nothing that can't be carried.
+    Auto,
     /// When the client has gone; the session is reset in between.
     Session,
     /// After each transaction.
@@ -366,10 +368,17 @@ pub enum PoolMode {
 }
 
 impl PoolMode {
+    /// Whether backends change hands while their clients are there.
+    #[must_use]
+    pub fn shares(self) -> bool {
+        self != Self::Session
+    }
+
     /// As it is written in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Session => "session",
             Self::Transaction => "transaction",
         }

@@ -34,7 +34,10 @@ pub trait Connect: Send + Sync + Sized + 'static {
     /// Why there is none. Every client that waits for it gets a copy.
     type Error: Clone + fmt::Display + Send + Sync + 'static;
     /// What all connections of a key share, beyond the connections themselves.
-    type Shared: Default + Send + Sync + 'static;
+    type Shared: Send + Sync + 'static;
+
+    /// What the connections of a new key share.
+    fn share(&self) -> Self::Shared;
 
     /// Makes one. It limits its own time.
     fn connect(
@@ -224,7 +227,7 @@ impl<C: Connect> Pool<C> {
         Self {
             route: Arc::clone(route),
             key,
-            shared: Arc::default(),
+            shared: Arc::new(route.connector.share()),
             idle: deadpool::unmanaged::Pool::new(route.limits.size),
             waiting: AtomicUsize::new(0),
             creating: AtomicUsize::new(0),

@@ -42,6 +42,8 @@ impl Connect for Scripted {
     type Error = String;
     type Shared = ();
 
+    fn share(&self) {}
+
     async fn connect(&self, _: &&'static str, _: &Arc<()>) -> Result<Fake, String> {
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
         if let Some(gate) = &self.0.gate {

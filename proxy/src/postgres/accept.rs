@@ -233,7 +233,7 @@ async fn ask_a_backend(
         let (cause, report) = report::no_backend(&error, pool.wait_timeout());
         Refused::new(cause, report)
     })?;
-    adapt(&mut lease, settings);
+    adapt(&mut lease, 0, settings);
     match settle(&mut lease).await {
         Ok(()) => {}
         Err(Unfit::Refused(error)) => {

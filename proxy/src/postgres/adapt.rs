@@ -20,22 +20,28 @@ const NOT_SETTABLE: [&[u8]; 7] = [
 ];
 
 /// Stages what gives `wanted` to the backend, to leave in one write with what follows. The
-/// answer is swallowed.
+/// answer is swallowed. `owner` is the number of the session that gets the backend. Returns
+/// whether there was anything to do.
 #[inline]
-pub(super) fn adapt(backend: &mut Backend, wanted: &Arc<Settings>) {
-    if !Arc::ptr_eq(&backend.applied, wanted) {
-        change(backend, wanted);
+pub(super) fn adapt(backend: &mut Backend, owner: u64, wanted: &Arc<Settings>) -> bool {
+    let same = backend.owner == owner || !backend.opaque;
+    backend.owner = owner;
+    if same && Arc::ptr_eq(&backend.applied, wanted) {
+        return false;
     }
-}
-
-fn change(backend: &mut Backend, wanted: &Arc<Settings>) {
-    if let Some(sql) = wanted.change_from(&backend.applied) {
+    let sql = match same {
+        true => wanted.change_from(&backend.applied),
+        false => Some(wanted.change_from_unknown()),
+    };
+    backend.opaque &= same;
+    backend.applied = Arc::clone(wanted);
+    sql.is_some_and(|sql| {
         let mut query = Vec::with_capacity(sql.len() + 6);
         message::query(&mut query, sql.as_bytes());
         backend.wire.put(&query);
         backend.tracker.inject_query();
-    }
-    backend.applied = Arc::clone(wanted);
+        true
+    })
 }
 
 /// The server reports a setting that changed under the client's commands: the session owns it

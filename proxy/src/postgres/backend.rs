@@ -33,6 +33,11 @@ pub(super) struct Backend {
     pub(super) parameters: BTreeMap<Box<[u8]>, Box<[u8]>>,
     /// What clients since the last cleaning may have left behind.
     pub(super) residue: Effects,
+    /// The number of the session that had its settings applied last.
+    pub(super) owner: u64,
+    /// That session ran code that may have set what nobody knows of: the next one gets its
+    /// settings after a reset.
+    pub(super) opaque: bool,
     /// For cancel requests.
     pub(super) key: Option<BackendKey>,
     /// Where it is connected to; a cancel request has to go to the same place.

@@ -9,13 +9,14 @@ use entrapool_protocol::Sink;
 use entrapool_protocol::postgres::effect::Effects;
 use entrapool_protocol::postgres::login::{Login, Secret, Welcome, read_ssl_answer};
 use entrapool_protocol::postgres::message;
+use entrapool_protocol::postgres::statements::Watch;
 use entrapool_protocol::postgres::tracker::Tracker;
 use zeroize::Zeroizing;
 
 use super::backend::Backend;
 use super::greeting::Shared;
 use super::report::{ConnectError, Failed};
-use crate::config::{self, HostPort, TlsMode};
+use crate::config::{self, HostPort, PoolMode, TlsMode};
 use crate::identity::{CredentialKind, Token, TokenHandle};
 use crate::pool::Connect;
 use crate::session::inbox::Inbox;
@@ -35,6 +36,7 @@ pub(super) struct Connector {
     user: String,
     timeout: Duration,
     token: TokenHandle,
+    watch: Watch,
     metrics: Arc<RouteMetrics>,
 }
 
@@ -71,8 +73,17 @@ impl Connector {
             user: config.user.clone(),
             timeout,
             token,
+            watch: match config.pool.mode {
+                PoolMode::Auto => Watch::Texts,
+                PoolMode::Transaction | PoolMode::Session => Watch::Tags,
+            },
             metrics,
         }
+    }
+
+    /// The role that all backends log in as.
+    pub(super) fn user(&self) -> &str {
+        &self.user
     }
 
     /// Where cancel requests go.
@@ -177,6 +188,10 @@ impl Connect for Connector {
     type Error = ConnectError;
     type Shared = Shared;
 
+    fn share(&self) -> Shared {
+        Shared::new(self.watch)
+    }
+
     async fn connect(&self, key: &Key, shared: &Arc<Shared>) -> Result<Backend, ConnectError> {
         let refuse = |failed| {
             let kind = CredentialKind::AccessToken;
@@ -247,6 +262,8 @@ fn backend(
             .map(|(name, value)| (name.into_boxed_slice(), value.into_boxed_slice()))
             .collect(),
         residue: Effects::default(),
+        owner: 0,
+        opaque: false,
         key: welcome.key,
         peer,
     }

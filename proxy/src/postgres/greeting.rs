@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use entrapool_protocol::postgres::message;
 use entrapool_protocol::postgres::settings::Settings;
-use entrapool_protocol::postgres::statements::Dictionary;
+use entrapool_protocol::postgres::statements::{Dictionary, Watch};
 
 use super::backend::Backend;
 
@@ -20,7 +20,6 @@ const MOST_SETTINGS: usize = 1024;
 const APPLICATION_NAME: &str = "application_name";
 
 /// What all backends of a pool share.
-#[derive(Default)]
 pub(super) struct Shared {
     pub(super) dictionary: Arc<Dictionary>,
     kept: Mutex<Kept>,
@@ -37,6 +36,13 @@ struct Kept {
 }
 
 impl Shared {
+    pub(super) fn new(watch: Watch) -> Self {
+        Self {
+            dictionary: Arc::new(Dictionary::new(watch)),
+            kept: Mutex::default(),
+        }
+    }
+
     /// A backend has logged in. If its server says something new (an upgrade, `ALTER ROLE ...
     /// SET`), what was kept is stale.
     pub(super) fn logged_in(&self, reported: &[(Vec<u8>, Vec<u8>)]) {

@@ -40,6 +40,9 @@ pub(super) enum Unfit {
     /// The server got a part of a message whose rest will not come.
     #[error("its client died in the middle of a message")]
     MidMessage,
+    /// Its client left what nothing removes.
+    #[error("its client has used LOAD or setseed, which nothing undoes")]
+    Tainted,
     /// The server refused to roll back or to clean.
     #[error("the server refused: {0}")]
     Refused(Box<entrapool_protocol::postgres::error::ServerError>),
@@ -69,7 +72,10 @@ pub(super) fn spawn(
             Ok(Ok(())) => lease.give_back(Instant::now()),
             Ok(Err(error)) => {
                 tracing::debug!(route = route.config.name, %error, "a backend is closed");
-                lease.closes_for(Closed::ClientDied);
+                lease.closes_for(match error {
+                    Unfit::Tainted => Closed::Tainted,
+                    _ => Closed::ClientDied,
+                });
             }
             Err(_) => {
                 tracing::debug!(route = route.config.name, limit = ?LIMIT, "a backend is closed: it is still busy for a client that has gone");
@@ -92,11 +98,14 @@ async fn restore(backend: &mut Backend, mode: PoolMode) -> Result<(), Unfit> {
         query(backend, "ROLLBACK").await?;
     }
     backend.residue |= backend.tracker.take_effects();
+    if backend.residue.any(Effects::HIDDEN) {
+        return Err(Unfit::Tainted);
+    }
     match mode {
         PoolMode::Session => query(backend, RESET_SESSION).await?,
-        PoolMode::Transaction if backend.residue.is_empty() => {}
-        PoolMode::Transaction => {
-            if backend.residue.any(Effects::PREPARE) {
+        _ if backend.residue.is_empty() => {}
+        PoolMode::Auto | PoolMode::Transaction => {
+            if backend.residue.any(Effects::PREPARE | Effects::CODE) {
                 query(backend, FORGET_STATEMENTS).await?;
             }
             query(backend, RESET_TRANSACTION).await?;
@@ -104,6 +113,7 @@ async fn restore(backend: &mut Backend, mode: PoolMode) -> Result<(), Unfit> {
     }
     if mode == PoolMode::Session || !backend.residue.is_empty() {
         backend.applied = Arc::default();
+        backend.opaque = false;
     }
     backend.residue = Effects::default();
     let _ = backend.tracker.take_effects();
@@ -163,6 +173,8 @@ fn hear(backend: &mut Backend) -> Result<bool, Unfit> {
                 return Err(Unfit::Refused(error));
             }
             Event::Parameter { name, value } => Some((name.into(), value.into())),
+            // A question that was asked before the client left: nobody wants the answer.
+            Event::Row(_) | Event::ReportFailed(_) | Event::Reported => None,
             Event::Next | Event::Insert(_) | Event::Ready(_) => None,
         };
         backend.parameters.extend(parameter);

@@ -4,6 +4,7 @@
 //! (`borrow`), everything is relayed both ways (`poll_relay`) until the backend could change
 //! hands, and [`judge`] says whether it does (`part_with`).
 
+mod probing;
 mod relay;
 mod waiting;
 
@@ -27,6 +28,7 @@ use crate::session::ending::Ending;
 use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
 use crate::session::registry::{Registered, Signal};
 use crate::session::wire::Socket;
+use probing::Pins;
 use relay::{Hold, Outcome};
 
 /// A client that has been greeted.
@@ -38,6 +40,12 @@ pub(super) struct Session {
     /// What the session owns: settings and names of statements.
     settings: Arc<Settings>,
     statements: Statements,
+    /// The settings that it began with, which RESET goes back to.
+    startup: Arc<Settings>,
+    /// Names of custom settings that it may have made: the server does not list them.
+    custom: Box<[Box<str>]>,
+    /// What it can't take to another backend; `None` if there is nothing.
+    pins: Option<Box<Pins>>,
     /// What was read of the client's next request already; empty but for clients that did not
     /// wait for an answer.
     ahead: Box<[u8]>,
@@ -81,8 +89,11 @@ impl Session {
             route,
             pool,
             registered,
+            startup: Arc::clone(&settings),
             settings,
             statements,
+            custom: Box::default(),
+            pins: None,
             ahead,
         }
     }
@@ -220,37 +231,48 @@ impl Session {
 
     /// Gives the backend back in the way that the verdict says.
     fn part_with(&self, hold: Hold, client: Client) {
+        let verdict = self.verdict(&hold, client);
         let Hold {
             mut lease,
             cancelling,
+            probe,
             ..
         } = hold;
         // What is left in here is between this client and nobody else.
         lease.from_client.clear();
         lease.to_client.clear();
-        let boundary = match lease.tracker.boundary() {
-            tracker::Boundary::Idle if cancelling.is_none() => Boundary::Idle,
-            _ => Boundary::Inside,
-        };
-        let effects = lease.tracker.take_effects();
-        lease.residue |= effects;
-        let residue = if lease.residue.is_empty() {
-            Residue::None
-        } else {
-            Residue::Some
-        };
-        let mode = self.route.mode();
-        match judge(boundary, residue, client, mode) {
+        lease.residue |= self.pinned();
+        lease.residue |= probe.map_or_else(Effects::default, |probe| probe.suspected);
+        match verdict {
             Verdict::Release => {
                 lease.shrink();
                 lease.give_back(Instant::now());
             }
-            // Keep can't come here: the relay ends only where a backend may go. If it did, the
-            // backend would be recovered like one whose client has gone.
-            Verdict::Clean | Verdict::Recover | Verdict::Keep => {
+            // Keep and Probe can't come here: the relay ends only where a backend may go. If
+            // they did, the backend would be recovered like one whose client has gone.
+            Verdict::Clean | Verdict::Recover | Verdict::Keep | Verdict::Probe => {
                 recover::spawn(lease, cancelling, Arc::clone(&self.route));
             }
         }
+    }
+
+    /// What becomes of the backend, as things stand.
+    fn verdict(&self, hold: &Hold, client: Client) -> Verdict {
+        let backend = &*hold.lease;
+        let boundary = match backend.tracker.boundary() {
+            tracker::Boundary::Idle if hold.cancelling.is_none() && hold.probe.is_none() => {
+                Boundary::Idle
+            }
+            _ => Boundary::Inside,
+        };
+        let residue = if !backend.residue.is_empty() {
+            Residue::Suspected
+        } else if self.pins.is_some() {
+            Residue::Kept
+        } else {
+            Residue::None
+        };
+        judge(boundary, residue, client, self.route.mode())
     }
 }
 

@@ -17,8 +17,10 @@ pub enum Boundary {
 pub enum Residue {
     /// Nothing that the next borrower could see.
     None,
-    /// Perhaps something, which a cleaning removes.
-    Some,
+    /// Perhaps something: nobody has asked the server yet.
+    Suspected,
+    /// Something that can't be carried to another backend.
+    Kept,
 }
 
 /// Whether the client is still there.
@@ -35,6 +37,8 @@ pub enum Client {
 pub enum Verdict {
     /// The client keeps it.
     Keep,
+    /// The client keeps it until the server has said what is left.
+    Probe,
     /// It can be lent at once.
     Release,
     /// It can be lent after a cleaning.
@@ -52,8 +56,10 @@ pub fn judge(boundary: Boundary, residue: Residue, client: Client, mode: PoolMod
         }
         (Boundary::Inside, Client::Gone, ..) => Verdict::Recover,
         (Boundary::Idle, Client::Gone, PoolMode::Session, _) => Verdict::Clean,
-        (Boundary::Idle, _, PoolMode::Transaction, Residue::None) => Verdict::Release,
-        (Boundary::Idle, _, PoolMode::Transaction, Residue::Some) => Verdict::Clean,
+        (Boundary::Idle, _, _, Residue::None) => Verdict::Release,
+        (Boundary::Idle, Client::Here, PoolMode::Auto, Residue::Suspected) => Verdict::Probe,
+        (Boundary::Idle, Client::Here, PoolMode::Auto, Residue::Kept) => Verdict::Keep,
+        (Boundary::Idle, ..) => Verdict::Clean,
     }
 }
 
@@ -65,31 +71,31 @@ mod tests {
     fn the_table() {
         use Boundary::{Idle, Inside};
         use Client::{Gone, Here};
-        use PoolMode::{Session, Transaction};
-        use Verdict::{Clean, Keep, Recover, Release};
-        for (boundary, residue, client, mode, verdict) in [
-            (Idle, Residue::None, Here, Transaction, Release),
-            (Idle, Residue::Some, Here, Transaction, Clean),
-            (Inside, Residue::None, Here, Transaction, Keep),
-            (Inside, Residue::Some, Here, Transaction, Keep),
-            (Idle, Residue::None, Gone, Transaction, Release),
-            (Idle, Residue::Some, Gone, Transaction, Clean),
-            (Inside, Residue::None, Gone, Transaction, Recover),
-            (Inside, Residue::Some, Gone, Transaction, Recover),
-            (Idle, Residue::None, Here, Session, Keep),
-            (Idle, Residue::Some, Here, Session, Keep),
-            (Inside, Residue::None, Here, Session, Keep),
-            (Inside, Residue::Some, Here, Session, Keep),
-            (Idle, Residue::None, Gone, Session, Clean),
-            (Idle, Residue::Some, Gone, Session, Clean),
-            (Inside, Residue::None, Gone, Session, Recover),
-            (Inside, Residue::Some, Gone, Session, Recover),
+        use PoolMode::{Auto, Session, Transaction};
+        use Residue::{Kept, None, Suspected};
+        use Verdict::{Clean, Keep, Probe, Recover, Release};
+        // By residue: none, suspected, kept.
+        for (boundary, client, mode, verdicts) in [
+            (Idle, Here, Auto, [Release, Probe, Keep]),
+            (Idle, Gone, Auto, [Release, Clean, Clean]),
+            (Inside, Here, Auto, [Keep, Keep, Keep]),
+            (Inside, Gone, Auto, [Recover, Recover, Recover]),
+            (Idle, Here, Transaction, [Release, Clean, Clean]),
+            (Idle, Gone, Transaction, [Release, Clean, Clean]),
+            (Inside, Here, Transaction, [Keep, Keep, Keep]),
+            (Inside, Gone, Transaction, [Recover, Recover, Recover]),
+            (Idle, Here, Session, [Keep, Keep, Keep]),
+            (Idle, Gone, Session, [Clean, Clean, Clean]),
+            (Inside, Here, Session, [Keep, Keep, Keep]),
+            (Inside, Gone, Session, [Recover, Recover, Recover]),
         ] {
-            let judged = judge(boundary, residue, client, mode);
-            assert_eq!(
-                judged, verdict,
-                "{boundary:?} {residue:?} {client:?} {mode:?}"
-            );
+            for (residue, verdict) in [None, Suspected, Kept].into_iter().zip(verdicts) {
+                let judged = judge(boundary, residue, client, mode);
+                assert_eq!(
+                    judged, verdict,
+                    "{boundary:?} {residue:?} {client:?} {mode:?}"
+                );
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ async fn stop(proxy: &Sidecar, raw: &mut Raw) -> Vec<Message> {
 
 #[tokio::test]
 async fn a_running_query_is_stopped() {
-    for mode in ["transaction", "session"] {
+    for mode in ["auto", "transaction", "session"] {
         let azure = shared().await;
         let launch = Sidecar::on(&azure).key("pool_mode", mode);
         let proxy = launch.pool(1).start().await;
@@ -142,7 +142,7 @@ async fn a_late_cancel_never_hits_the_next_client() {
 #[tokio::test]
 async fn a_late_cancel_never_hits_its_own_clients_next_query() {
     let azure = shared().await;
-    for mode in ["transaction", "session"] {
+    for mode in ["auto", "transaction", "session"] {
         let launch = Sidecar::on(&azure).key("pool_mode", mode);
         let proxy = launch.pool(1).start().await;
         let mut raw = proxy.raw().await;

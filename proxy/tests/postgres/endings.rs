@@ -34,7 +34,7 @@ async fn check(proxy: &Sidecar, rows: i64) {
 
 #[tokio::test]
 async fn in_the_middle_of_a_transaction() {
-    for mode in ["transaction", "session"] {
+    for mode in ["auto", "transaction", "session"] {
         let (_azure, proxy, admin) = with_table(mode).await;
         for reset in [false, true] {
             let mut raw = proxy.raw().await;
@@ -63,7 +63,7 @@ async fn in_the_middle_of_a_transaction() {
 
 #[tokio::test]
 async fn while_idle() {
-    for mode in ["transaction", "session"] {
+    for mode in ["auto", "transaction", "session"] {
         let (_azure, proxy, _admin) = with_table(mode).await;
         for _ in 0..3 {
             let mut raw = proxy.raw().await;
@@ -158,7 +158,7 @@ async fn in_the_middle_of_a_message() {
 
 #[tokio::test]
 async fn right_behind_what_was_asked_for() {
-    for mode in ["transaction", "session"] {
+    for mode in ["auto", "transaction", "session"] {
         let (_azure, proxy, admin) = with_table(mode).await;
         let insert = "insert into t values (1)";
         let simple = query(insert);

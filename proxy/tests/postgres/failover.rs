@@ -35,7 +35,7 @@ async fn a_restart_is_noticed_in_transactions_only() {
         .start()
         .await
         .unwrap();
-    for mode in ["transaction", "session"] {
+    for mode in ["auto", "transaction", "session"] {
         for stop in [StopMode::Fast, StopMode::Immediate] {
             let launch = Sidecar::on(&azure).key("pool_mode", mode);
             let proxy = launch.pool(4).start().await;

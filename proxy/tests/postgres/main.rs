@@ -9,6 +9,7 @@
 #[path = "../sidecar/mod.rs"]
 mod sidecar;
 
+mod auto;
 mod cancel;
 mod copy;
 mod drain;

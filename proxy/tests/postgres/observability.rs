@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use entrapool_metrics::{
     Blame, CancelResult, Cause, Closed, Direction, HttpStatus, Label, LoginFailure, Phase,
-    Protocol, RefreshResult, State,
+    PinReason, ProbeResult, Protocol, RefreshResult, State,
 };
 
 use crate::sidecar::raw::{bind, execute, parse, query, sync};
@@ -90,11 +90,13 @@ async fn labels_have_no_other_values_than_the_reference_says() {
         closed::<HttpStatus>(),
         closed::<LoginFailure>(),
         closed::<Phase>(),
+        closed::<PinReason>(),
+        closed::<ProbeResult>(),
         closed::<Protocol>(),
         closed::<RefreshResult>(),
         closed::<State>(),
     ];
-    // `result` is of two families; each has one of them.
+    // `result` and `reason` are of several families; each has one of them.
     let fits = |label: &str, value: &str| {
         let mut sets = sets.iter().filter(|(name, _)| *name == label).peekable();
         sets.peek()

@@ -7,7 +7,7 @@ use crate::sidecar::{PATIENCE, Sidecar, shared};
 #[tokio::test]
 async fn the_whole_session_state_is_kept() {
     let azure = shared().await;
-    let proxy = Sidecar::on(&azure).pool(2).start().await;
+    let proxy = Sidecar::on(&azure).session().pool(2).start().await;
     let (mut raw, mut other) = (proxy.raw().await, proxy.raw().await);
     for command in [
         "set statement_timeout = '77s'",
@@ -43,7 +43,7 @@ async fn the_whole_session_state_is_kept() {
 #[tokio::test]
 async fn the_next_client_finds_nothing() {
     let azure = shared().await;
-    let proxy = Sidecar::on(&azure).pool(1).start().await;
+    let proxy = Sidecar::on(&azure).session().pool(1).start().await;
     let grant = "grant pg_read_all_data to \"my-vm\"";
     azure
         .admin("postgres")
@@ -87,7 +87,7 @@ async fn the_next_client_finds_nothing() {
 #[tokio::test]
 async fn a_backend_is_taken_at_the_first_query_only() {
     let azure = shared().await;
-    let proxy = Sidecar::on(&azure).pool(1).start().await;
+    let proxy = Sidecar::on(&azure).session().pool(1).start().await;
     let mut first = proxy.raw().await;
     first.query("select 1").await;
     // Greeted, though the only backend is another's.

@@ -20,7 +20,7 @@ fn peak_memory(proxy: &Sidecar) -> u64 {
 #[tokio::test]
 async fn a_hundred_megabytes_of_result() {
     let azure = shared().await;
-    for mode in ["transaction", "session"] {
+    for mode in ["auto", "transaction", "session"] {
         let launch = Sidecar::on(&azure).key("pool_mode", mode);
         let proxy = launch.pool(1).start().await;
         let mut raw = proxy.raw().await;

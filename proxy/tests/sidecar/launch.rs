@@ -108,6 +108,12 @@ impl Launch {
         self
     }
 
+    /// Session mode.
+    #[must_use]
+    pub fn session(self) -> Self {
+        self.key("pool_mode", "session")
+    }
+
     /// Transaction mode.
     #[must_use]
     pub fn transaction(self) -> Self {

@@ -7,11 +7,14 @@ use crate::postgres::effect::Effects;
 use crate::postgres::error::ServerError;
 use crate::postgres::frame::{HEADER, Header, split_cstr, split_parameter};
 use crate::postgres::ledger::{Fate, Kind};
-use crate::postgres::statements::Statements;
+use crate::postgres::statements::{Statements, Watch};
 use crate::postgres::{Status, Violation};
 
 /// Messages up to this size are looked into where there is something to see; larger ones pass.
 const LARGEST_SEEN: usize = 8 * 1024;
+
+/// Largest row of an answer to a question of ours.
+const LARGEST_ROW: usize = 64 * 1024;
 
 /// A stretch of the server's bytes, all with one destination, and what happened at its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +47,12 @@ pub enum Event<'a> {
     },
     /// A query of ours failed.
     OwnQueryFailed(Box<ServerError>),
+    /// A row of the answer to a question of ours: the body of its DataRow.
+    Row(&'a [u8]),
+    /// A question of ours failed; no more rows come, but [`Event::Reported`] does.
+    ReportFailed(Box<ServerError>),
+    /// A question of ours has been answered.
+    Reported,
 }
 
 /// What one message is.
@@ -153,10 +162,10 @@ impl Tracker {
         match (self.ledger.front(), tag) {
             (Some(owed), b'E') => match owed.fate {
                 Fate::Swallow => owed.kind.is_extended(),
-                Fate::Replace => false,
+                Fate::Replace | Fate::Report => false,
                 Fate::Forward | Fate::Synthesize => true,
             },
-            (Some(owed), _) => owed.fate != Fate::Swallow || tag == b'A',
+            (Some(owed), _) => !matches!(owed.fate, Fate::Swallow | Fate::Report) || tag == b'A',
             (None, _) => true,
         }
     }
@@ -171,7 +180,8 @@ impl Tracker {
     ) -> Result<Seen<'a>, Violation> {
         match header.tag {
             // Rows, their end in a COPY, and what may come at any time.
-            b'D' | b'd' | b'c' | b't' | b'N' | b'A' | b'V' | b'H' => Ok(Seen::Passing),
+            b'D' => self.row(header, message),
+            b'd' | b'c' | b't' | b'N' | b'A' | b'V' | b'H' => Ok(Seen::Passing),
             b'T' | b'n' => {
                 if self.expects(Kind::Describe) {
                     self.ledger.pop();
@@ -192,6 +202,29 @@ impl Tracker {
             b'E' => self.error(header, message, names),
             tag => Err(Violation::Tag { tag: tag.into() }),
         }
+    }
+
+    /// DataRow: only an answer to a question of ours is looked at.
+    #[inline]
+    fn row<'a>(&self, header: Header, message: &'a [u8]) -> Result<Seen<'a>, Violation> {
+        if self
+            .ledger
+            .front()
+            .is_none_or(|owed| owed.fate != Fate::Report)
+        {
+            return Ok(Seen::Passing);
+        }
+        if header.total() > LARGEST_ROW {
+            return Err(Violation::TooLarge {
+                tag: 'D',
+                length: header.total(),
+                limit: LARGEST_ROW,
+            });
+        }
+        Ok(match header.body(message) {
+            Some(body) => Seen::Event(Event::Row(body)),
+            None => Seen::Wait,
+        })
     }
 
     #[inline]
@@ -231,7 +264,11 @@ impl Tracker {
                 if effects.any(Effects::DISCARD_ALL | Effects::DEALLOCATE_ALL) {
                     self.forget_statements();
                 }
-                self.effects |= effects;
+                // `SET LOCAL` has the tag of `SET`: where texts are looked at, they know better.
+                self.effects |= match self.dictionary.watch() {
+                    Watch::Tags => effects,
+                    Watch::Texts => effects.without(Effects::SETTING),
+                };
             }
             None if header.total() <= LARGEST_SEEN => return Ok(Seen::Wait),
             None => {}
@@ -250,13 +287,13 @@ impl Tracker {
         let Some(body) = header.body(message) else {
             return Ok(Seen::Wait);
         };
-        if !self
+        let Some(owed) = self
             .ledger
             .front()
-            .is_some_and(|owed| owed.kind.ends_with_ready())
-        {
+            .filter(|owed| owed.kind.ends_with_ready())
+        else {
             return Err(self.out_of_sync(header.tag));
-        }
+        };
         self.status = body
             .first()
             .copied()
@@ -265,7 +302,10 @@ impl Tracker {
         self.ledger.pop();
         self.copy_in = false;
         self.settle_changes();
-        Ok(Seen::Event(Event::Ready(self.boundary())))
+        Ok(Seen::Event(match owed.fate {
+            Fate::Report => Event::Reported,
+            _ => Event::Ready(self.boundary()),
+        }))
     }
 
     /// ErrorResponse. One that nothing asked for, or of severity FATAL, ends the session.
@@ -291,6 +331,10 @@ impl Tracker {
         }
         Ok(match owed.fate {
             Fate::Replace => Seen::Before(Event::Insert(Cow::Owned(self.replacement(at)))),
+            Fate::Report => {
+                let error = Box::new(ServerError::read(body));
+                Seen::Before(Event::ReportFailed(error))
+            }
             Fate::Swallow if !owed.kind.is_extended() => {
                 let error = Box::new(ServerError::read(body));
                 Seen::Before(Event::OwnQueryFailed(error))

@@ -7,7 +7,8 @@ use crate::Sink;
 use crate::postgres::Violation;
 use crate::postgres::frame::{HEADER, Header, split_cstr};
 use crate::postgres::ledger::{Fate, Kind};
-use crate::postgres::statements::{Statement, Statements};
+use crate::postgres::scan::Findings;
+use crate::postgres::statements::{Statement, Statements, Watch, text_of};
 
 /// The largest message that has to be seen whole: the Parse of a named statement.
 const LARGEST_PARSE: usize = 16 * 1024 * 1024;
@@ -15,6 +16,9 @@ const LARGEST_PARSE: usize = 16 * 1024 * 1024;
 const LARGEST_NAMES: usize = 8 * 1024;
 /// Largest unnamed Parse that is remembered, for a Bind on another backend.
 const LARGEST_UNNAMED: usize = 16 * 1024;
+
+/// Largest Query whose text is looked at.
+const LARGEST_TEXT: usize = 16 * 1024;
 
 /// What [`Tracker::front`] made of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +157,7 @@ impl Tracker {
             return Ok(Action::Pass);
         }
         let kind = match header.tag {
-            b'Q' | b'F' => return Ok(self.simple(header.tag, names)),
+            b'Q' | b'F' => return Ok(self.simple(header, message, names)),
             b'H' => return Ok(Action::Pass),
             b'E' => Kind::Execute,
             b'P' => Kind::Parse,
@@ -196,13 +200,21 @@ impl Tracker {
     }
 
     /// Query and FunctionCall. A Query ends the unnamed statement (55.2.3).
-    fn simple(&mut self, tag: u8, names: Option<&mut Statements>) -> Action {
-        if tag == b'Q' {
+    fn simple(&mut self, header: Header, message: &[u8], names: Option<&mut Statements>) -> Action {
+        if header.tag == b'Q' {
+            if self.dictionary.watch() == Watch::Texts {
+                match header.body(message) {
+                    Some(body) => self.watch(text_of(body)),
+                    None if header.total() <= LARGEST_TEXT => return Action::Wait,
+                    None => self.note(&Findings::unknown()),
+                }
+            }
             if let Some(names) = names {
                 self.drop_unnamed(names);
             }
             self.ledger.push(Kind::Query, Fate::Forward);
         } else {
+            self.note(&Findings::unknown());
             self.ledger.push(Kind::FunctionCall, Fate::Forward);
         }
         self.open = false;
@@ -413,6 +425,9 @@ impl Tracker {
         if !self.prepared.touch(statement.id()) {
             self.push_parse(statement, Fate::Swallow);
         }
+        if let Some(findings) = statement.findings().filter(|_| kind == Kind::Bind) {
+            self.note(findings);
+        }
         Some(Target::Statement(statement.id()))
     }
 
@@ -440,6 +455,13 @@ impl Tracker {
     }
 
     fn use_unnamed(&mut self, names: &Statements, kind: Kind) -> Option<Target> {
+        if kind == Kind::Bind && self.dictionary.watch() == Watch::Texts {
+            if names.unnamed().is_empty() {
+                self.note(&Findings::unknown());
+            } else {
+                self.watch(text_of(names.unnamed()));
+            }
+        }
         if self.unnamed.mark == Some(names.unnamed_mark()) {
             self.ledger.push(kind, Fate::Forward);
             return None;
@@ -460,7 +482,7 @@ impl Tracker {
 
     /// Injects or passes on the Parse of a named statement into `scratch`, with the Close of
     /// the one that has to go for it.
-    fn push_parse(&mut self, statement: &Arc<Statement>, fate: Fate) {
+    pub(super) fn push_parse(&mut self, statement: &Arc<Statement>, fate: Fate) {
         if let Some(evicted) = self.prepared.insert(Arc::clone(statement)) {
             self.undoable(Change::Lost(Arc::clone(&evicted)));
             self.push_close(&evicted);

@@ -235,7 +235,11 @@ fn identities() -> impl Strategy<Value = IdentitySpec> {
 fn pools() -> impl Strategy<Value = PoolLimits> {
     let sizes = (1..=10_000_usize).prop_flat_map(|size| (Just(size), 0..=size));
     (
-        prop_oneof![Just(PoolMode::Session), Just(PoolMode::Transaction)],
+        prop_oneof![
+            Just(PoolMode::Auto),
+            Just(PoolMode::Session),
+            Just(PoolMode::Transaction)
+        ],
         sizes,
         1..=1_000_000_usize,
         millis(100, 3_600_000),

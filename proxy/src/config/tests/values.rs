@@ -25,7 +25,7 @@ fn defaults() {
     assert_eq!(route.databases, None);
     assert_eq!(route.upstream.tls, TlsMode::Negotiate);
     assert_eq!(route.upstream.connect_timeout, Duration::from_secs(15));
-    assert_eq!(route.pool.mode, PoolMode::Session);
+    assert_eq!(route.pool.mode, PoolMode::Auto);
     assert_eq!(route.pool.size, 10);
     assert_eq!(route.pool.min_idle, 0);
     assert_eq!(route.pool.max_clients, 10_000);
@@ -84,7 +84,7 @@ fn bounds_of_a_route() {
         ("connect_timeout", &["1s", "5min", "5m"], &["500ms", "6min"]),
         (
             "pool_mode",
-            &["session", "transaction"],
+            &["auto", "transaction", "session"],
             &["statement", "Session"],
         ),
         ("tls", &["negotiate", "direct"], &["on", "require"]),
@@ -183,8 +183,8 @@ fn messages_say_what_is_allowed() {
             "idle_timeout: \"2d\" is out of range; allowed: 1s to 1d",
         ),
         (
-            "pool_mode=auto",
-            "pool_mode: \"auto\" is not known; allowed: session, transaction",
+            "pool_mode=statement",
+            "pool_mode: \"statement\" is not known; allowed: auto, transaction, session",
         ),
     ];
     for (query, message) in table {

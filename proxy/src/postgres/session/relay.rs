@@ -21,13 +21,14 @@ use entrapool_protocol::postgres::tracker::{Boundary, Event};
 use entrapool_protocol::postgres::{Status, Violation};
 use tokio::task::JoinHandle;
 
+use super::probing::Probe;
 use super::{Route, Session};
-use crate::config::PoolMode;
 use crate::pool::Lease;
 use crate::postgres::adapt::{adapt, own};
 use crate::postgres::backend::Backend;
 use crate::postgres::cancel;
 use crate::postgres::connect::Connector;
+use crate::session::pin::Verdict;
 use crate::session::registry::Signal;
 use crate::session::wire::{Fill, Socket};
 
@@ -37,7 +38,9 @@ pub(super) struct Hold {
     /// A cancel request on its way; the backend is not given back before it has arrived.
     pub(super) cancelling: Option<JoinHandle<()>>,
     /// Whether the backend was given the session's settings.
-    adapted: bool,
+    pub(super) adapted: bool,
+    /// A question to the server what the session has left.
+    pub(super) probe: Option<Box<Probe>>,
     /// Whether `from_client` may be taken without more bytes of the client: they were read
     /// before there was a backend, or wait for the server's answers.
     has_pending: bool,
@@ -75,6 +78,7 @@ impl Hold {
             lease,
             cancelling: None,
             adapted: false,
+            probe: None,
             has_pending,
             query_since: now,
             transaction_since: None,
@@ -99,8 +103,12 @@ impl Session {
             }
             let asked = self.poll_requests(hold, cx)?;
             let answered = self.poll_answers(hold, cx)?;
-            if self.route.mode() == PoolMode::Transaction && is_quiet(&hold.lease) {
-                return Ok(poll_cancelled(hold, cx));
+            if self.route.mode().shares() && is_quiet(&hold.lease) && hold.probe.is_none() {
+                match self.at_boundary(hold) {
+                    Verdict::Keep => {}
+                    Verdict::Probe => continue,
+                    _ => return Ok(poll_cancelled(hold, cx)),
+                }
             }
             if !asked && !answered {
                 return Ok(Poll::Pending);
@@ -142,12 +150,14 @@ impl Session {
                 client,
                 statements,
                 settings,
+                registered,
                 route,
                 ..
             } = self;
             let mut requests = Requests {
                 statements,
                 settings,
+                number: registered.number,
                 route,
             };
             match client.poll_read_with(cx, |bytes| requests.forward(hold, bytes)) {
@@ -165,12 +175,14 @@ impl Session {
         let Self {
             statements,
             settings,
+            registered,
             route,
             ..
         } = self;
         Requests {
             statements,
             settings,
+            number: registered.number,
             route,
         }
     }
@@ -215,8 +227,7 @@ impl Session {
     /// needed. What is for the client leaves in as few writes as can be.
     fn answer(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<(), Outcome> {
         loop {
-            let names =
-                (self.route.mode() == PoolMode::Transaction).then_some(&mut self.statements);
+            let names = self.route.mode().shares().then_some(&mut self.statements);
             let Backend {
                 tracker,
                 from_server,
@@ -237,7 +248,7 @@ impl Session {
                 }
                 to_client.append(bytes.get(sent..).unwrap_or_default());
             }
-            let (mut report, mut ready) = (None, false);
+            let (mut report, mut ready, mut reported) = (None, false, false);
             let take = step.take;
             match step.event {
                 Event::NeedMore => {
@@ -250,6 +261,17 @@ impl Session {
                 Event::Parameter { name, value } => {
                     report = Some((name.to_vec(), value.to_vec(), step.to_client));
                 }
+                Event::Row(row) => match hold.probe.as_mut().map(|probe| probe.row(row)) {
+                    None | Some(Ok(())) => {}
+                    Some(Err(violation)) => return Err(Outcome::ServerMalformed(violation)),
+                },
+                Event::ReportFailed(error) => {
+                    tracing::warn!(route = self.route.config.name, %error, "the server did not say what a session has left; it keeps its backend");
+                    if let Some(probe) = &mut hold.probe {
+                        probe.failed = true;
+                    }
+                }
+                Event::Reported => reported = true,
                 Event::OwnQueryFailed(error) => {
                     from_server.consume(take);
                     return Err(Outcome::BadSettings(error));
@@ -260,6 +282,9 @@ impl Session {
                 hold.answered(&self.route);
             }
             self.note(hold, report);
+            if reported {
+                self.learn(hold);
+            }
         }
     }
 
@@ -274,7 +299,8 @@ impl Session {
         }
         let effects = hold.lease.tracker.take_effects();
         if !effects.is_empty() {
-            hold.lease.residue |= effects;
+            let names = hold.lease.tracker.take_custom();
+            hold.lease.residue |= effects | self.remember(names);
             if effects.any(Effects::DISCARD_ALL | Effects::DEALLOCATE_ALL) {
                 self.statements.clear();
             }
@@ -290,7 +316,8 @@ impl Session {
         if entry.is_raised(Signal::Drain) && is_quiet(&hold.lease) {
             return Err(Outcome::Drained);
         }
-        if entry.take(Signal::Cancel) {
+        // While the server is asked a question of ours, it would be that which is cancelled.
+        if hold.probe.is_none() && entry.take(Signal::Cancel) {
             // One at a time; a later one is sent again, since the first may have come too early.
             let idle = hold.cancelling.as_ref().is_none_or(JoinHandle::is_finished);
             let owes = hold.lease.tracker.owes() && idle;
@@ -311,6 +338,7 @@ impl Session {
 struct Requests<'a> {
     statements: &'a mut Statements,
     settings: &'a Arc<Settings>,
+    number: u64,
     route: &'a Route,
 }
 
@@ -347,7 +375,7 @@ impl Requests<'_> {
     #[inline]
     fn stage(&mut self, hold: &mut Hold, bytes: &[u8]) -> Result<usize, Outcome> {
         let backend = &mut *hold.lease;
-        if !backend.tracker.owes() {
+        if !backend.tracker.owes() || hold.probe.is_some() && hold.transaction_since.is_none() {
             let now = Instant::now();
             hold.query_since = now;
             hold.transaction_since.get_or_insert(now);
@@ -355,9 +383,11 @@ impl Requests<'_> {
         let before = backend.wire.staged();
         if !hold.adapted && bytes.first() != Some(&b'X') {
             hold.adapted = true;
-            adapt(backend, self.settings);
+            if adapt(backend, self.number, self.settings) {
+                self.route.metrics.settings_carried.inc();
+            }
         }
-        let names = (self.route.mode() == PoolMode::Transaction).then_some(&mut *self.statements);
+        let names = self.route.mode().shares().then_some(&mut *self.statements);
         let taken = backend
             .tracker
             .front(bytes, names, &mut backend.wire)

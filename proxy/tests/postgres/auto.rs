@@ -1,0 +1,305 @@
+//! Auto mode: backends are shared, and nobody can tell. What can be carried is carried; what
+//! can't keeps the backend with its client, for as long as it is there.
+
+use crate::sidecar::raw::tags;
+use std::sync::Arc;
+
+use crate::sidecar::{Metrics, Raw, Shared, Sidecar, shared};
+
+fn pinned(metrics: &Metrics, reason: &str) -> f64 {
+    metrics.value("entrapool_sessions_pinned", &[("reason", reason)])
+}
+
+fn pins(metrics: &Metrics, reason: &str) -> f64 {
+    metrics.value("entrapool_pins_total", &[("reason", reason)])
+}
+
+fn probes(metrics: &Metrics) -> f64 {
+    ["clean", "carried", "pinned", "failed"]
+        .iter()
+        .map(|result| metrics.value("entrapool_probes_total", &[("result", result)]))
+        .sum()
+}
+
+async fn auto(size: usize) -> (Arc<Shared>, Sidecar) {
+    let azure = shared().await;
+    let database = azure.new_database().await;
+    let launch = Sidecar::on(&azure).database(&database);
+    let proxy = launch.pool(size).start().await;
+    (azure, proxy)
+}
+
+/// Runs a command that must not fail; returns the first column of its first row, if any.
+async fn run(raw: &mut Raw, sql: &str) -> Option<String> {
+    let messages = raw.query(sql).await;
+    if let Some(error) = messages.iter().find(|message| message.tag == b'E') {
+        panic!("{sql}: {:?}", error.fields());
+    }
+    messages
+        .iter()
+        .find(|message| message.tag == b'D')
+        .map(crate::sidecar::Message::column)
+}
+
+#[tokio::test]
+async fn state_pins_while_it_is_there() {
+    let (_azure, proxy) = auto(2).await;
+    let (mut one, mut other) = (proxy.raw().await, proxy.raw().await);
+    for (reason, makes, shows, value, ends) in [
+        (
+            "temp_table",
+            "create temp table t as select 41 as n",
+            "select n + 1 from t",
+            "42",
+            "drop table t",
+        ),
+        (
+            "temp_table",
+            "select 7 as n into temp t",
+            "select n from t",
+            "7",
+            "discard temp",
+        ),
+        (
+            "advisory_lock",
+            "select pg_advisory_lock(4711)",
+            "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()",
+            "1",
+            "select pg_advisory_unlock(4711)",
+        ),
+        (
+            "cursor",
+            "declare c cursor with hold for select generate_series(1, 3)",
+            "fetch 2 from c",
+            "1",
+            "close c",
+        ),
+        (
+            "listen",
+            "listen news",
+            "select pg_listening_channels()",
+            "news",
+            "unlisten *",
+        ),
+        (
+            "prepared",
+            "prepare p(int) as select $1 * 2",
+            "execute p(21)",
+            "42",
+            "deallocate p",
+        ),
+        (
+            "temp_table",
+            "do $$ begin create temp table t as select 9 as n; end $$",
+            "select n from t",
+            "9",
+            "discard all",
+        ),
+    ] {
+        let before = proxy.metrics().await;
+        run(&mut one, makes).await;
+        run(&mut other, "select 1").await;
+        proxy.until(|metrics| pinned(metrics, reason) == 1.0).await;
+        run(&mut other, "select 1").await;
+        assert_eq!(
+            run(&mut one, shows).await.as_deref(),
+            Some(value),
+            "{shows}"
+        );
+        run(&mut one, ends).await;
+        proxy.until(|metrics| pinned(metrics, reason) == 0.0).await;
+        let after = proxy.metrics().await;
+        assert_eq!(pins(&after, reason) - pins(&before, reason), 1.0, "{makes}");
+        // Now it is shared again.
+        let handovers = "entrapool_handovers_total";
+        for _ in 0..3 {
+            run(&mut other, "select 1").await;
+            run(&mut one, "select 1").await;
+        }
+        let shared = proxy.metrics().await;
+        assert!(
+            shared.value(handovers, &[]) >= after.value(handovers, &[]) + 5.0,
+            "{ends}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_no_server_shows_pins_to_the_end() {
+    let (_azure, proxy) = auto(3).await;
+    let admin = proxy.client().await;
+    admin.batch_execute("create sequence s").await.unwrap();
+    for (reason, makes, ends) in [
+        ("sequence", "select nextval('s')", "select 1"),
+        ("hidden", "select setseed(0.5)", "reset all"),
+        (
+            "setting",
+            "select set_config('a' || '.b', 'x', false)",
+            "reset all",
+        ),
+    ] {
+        let mut one = proxy.raw().await;
+        run(&mut one, makes).await;
+        proxy.until(|metrics| pinned(metrics, reason) == 1.0).await;
+        run(&mut one, ends).await;
+        run(&mut one, "select 1").await;
+        assert_eq!(pinned(&proxy.metrics().await, reason), 1.0);
+        drop(one);
+        proxy.until(|metrics| pinned(metrics, reason) == 0.0).await;
+    }
+    // A seed is nothing that can be taken back: that backend is not lent again.
+    proxy
+        .until(|metrics| {
+            metrics.value("entrapool_upstream_closed_total", &[("reason", "tainted")]) == 1.0
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn settings_go_along_to_another_backend() {
+    let (_azure, proxy) = auto(2).await;
+    let (mut one, mut blocker) = (proxy.raw().await, proxy.raw().await);
+    run(&mut one, "create schema app; create schema other").await;
+    run(
+        &mut one,
+        "set work_mem = '12345kB'; set app.name = 'o''brien'",
+    )
+    .await;
+    run(&mut one, "set search_path = \"app\", \"$user\", pg_catalog").await;
+    run(&mut one, "select set_config('app.tenant', 'ä\\', false)").await;
+    run(&mut one, "begin; set statement_timeout = '7s'; rollback").await;
+    run(&mut one, "begin; set local lock_timeout = '7s'; commit").await;
+    run(
+        &mut one,
+        "set session characteristics as transaction isolation level serializable",
+    )
+    .await;
+    // One that nobody has set on a backend is unknown there, or empty.
+    let all = "select concat_ws('|', current_setting('work_mem'), \
+               coalesce(current_setting('app.name', true), ''), \
+               current_setting('search_path'), \
+               coalesce(current_setting('app.tenant', true), ''), \
+               current_setting('statement_timeout'), current_setting('lock_timeout'), \
+               current_setting('default_transaction_isolation'))";
+    let expected = "12345kB|o'brien|app, \"$user\", pg_catalog|ä\\|0|0|serializable";
+    let mut backends = std::collections::BTreeSet::new();
+    for round in 0..4 {
+        if round % 2 == 0 {
+            // The backend that was used last is taken away.
+            run(&mut blocker, "begin").await;
+        }
+        assert_eq!(run(&mut one, all).await.as_deref(), Some(expected));
+        backends.insert(run(&mut one, "select pg_backend_pid()").await);
+        run(&mut blocker, "commit").await; // perhaps a warning
+        let theirs = run(&mut blocker, all).await.unwrap();
+        assert_eq!(
+            theirs,
+            "4MB|||\"$user\", public||0|0|read committed".replace("||\"", "|\"")
+        );
+    }
+    assert_eq!(backends.len(), 2);
+    run(&mut one, "reset all").await;
+    run(&mut blocker, "begin").await;
+    let reset = run(&mut one, all).await.unwrap();
+    assert_eq!(reset, "4MB||\"$user\", public||0|0|read committed");
+    let metrics = proxy.metrics().await;
+    assert!(metrics.value("entrapool_settings_carried_total", &[]) >= 4.0);
+    assert_eq!(pins(&metrics, "setting"), 0.0);
+}
+
+#[tokio::test]
+async fn plain_queries_ask_nothing() {
+    let (_azure, proxy) = auto(1).await;
+    let client = proxy.client().await;
+    client
+        .batch_execute("create table t (id serial primary key, n int)")
+        .await
+        .unwrap();
+    // For the table's sake.
+    proxy.until(|metrics| probes(metrics) == 1.0).await;
+    let mut other = proxy.raw().await;
+    for number in 0..20_i32 {
+        let sql = "insert into t (n) values ($1) returning id";
+        client.query_one(sql, &[&number]).await.unwrap();
+        client
+            .query("select count(*), max(n) from t where n < $1", &[&number])
+            .await
+            .unwrap();
+        run(
+            &mut other,
+            "begin; set local work_mem = '1MB'; update t set n = n + 1; commit",
+        )
+        .await;
+    }
+    let metrics = proxy.metrics().await;
+    assert_eq!(probes(&metrics), 1.0);
+    assert!(metrics.value("entrapool_handovers_total", &[]) >= 39.0);
+}
+
+#[tokio::test]
+async fn the_client_does_not_wait_for_the_question() {
+    let (_azure, proxy) = auto(1).await;
+    let mut one = proxy.raw().await;
+    // Both in one write: the second arrives while the server is asked what the first has left.
+    let both = [
+        crate::sidecar::raw::query("set work_mem = '1234kB'"),
+        crate::sidecar::raw::query("show work_mem"),
+    ];
+    for _ in 0..20 {
+        one.send(&both.concat()).await;
+        assert_eq!(tags(&one.until(b'Z').await), "CZ");
+        assert_eq!(one.until(b'Z').await[1].column(), "1234kB");
+        let mut other = proxy.raw().await;
+        assert_eq!(
+            run(&mut other, "show work_mem").await.as_deref(),
+            Some("4MB")
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_function_hides_is_not_for_the_next_client() {
+    let (_azure, proxy) = auto(1).await;
+    let (mut one, mut other) = (proxy.raw().await, proxy.raw().await);
+    let hides = "create function hide() returns void language sql as \
+                 $$ select set_config('app.secret', 'mine', false) $$";
+    run(&mut one, hides).await;
+    run(&mut one, "select hide()").await;
+    let secret = "select coalesce(current_setting('app.secret', true), '')";
+    assert_eq!(run(&mut other, secret).await.as_deref(), Some(""));
+    // The same client again finds its own, as long as nobody was there in between.
+    run(&mut other, "select hide()").await;
+    assert_eq!(run(&mut other, secret).await.as_deref(), Some("mine"));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_takes_its_state_with_it() {
+    let (_azure, proxy) = auto(1).await;
+    for leave in [
+        "create temp table leftover(n int)",
+        "set statement_timeout = '77s'",
+        "set my.secret = 'x'",
+        "listen gossip",
+        "prepare stmt as select 1",
+        "declare c cursor with hold for select 1",
+        "select pg_advisory_lock(4711)",
+        "begin; select pg_advisory_lock(4712); create temp table leftover(n int)",
+    ] {
+        let mut raw = proxy.raw().await;
+        run(&mut raw, leave).await;
+        drop(raw);
+        let mut next = proxy.raw().await;
+        let state = "select concat_ws(',', \
+             (select count(*) from pg_class where relname = 'leftover'), \
+             current_setting('statement_timeout'), \
+             coalesce(current_setting('my.secret', true), ''), \
+             (select count(*) from pg_listening_channels()), \
+             (select count(*) from pg_prepared_statements where from_sql), \
+             (select count(*) from pg_cursors where is_holdable), \
+             (select count(*) from pg_locks where locktype = 'advisory' \
+              and pid = pg_backend_pid()))";
+        let seen = run(&mut next, state).await;
+        assert_eq!(seen.as_deref(), Some("0,0,,0,0,0,0"), "{leave}");
+    }
+    assert_eq!(proxy.logins().await, 1.0);
+}
