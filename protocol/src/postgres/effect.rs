@@ -34,6 +34,9 @@ impl Effects {
     /// A custom setting whose name is not known, so that nobody can ask for it.
     pub const UNNAMED: Self = Self(2048);
 
+    /// `DISCARD`, `DEALLOCATE`: the session may lose prepared statements, ours too.
+    pub const FORGET: Self = Self(4096);
+
     /// The hints of one command tag (without its terminator).
     #[must_use]
     pub fn of_tag(tag: &[u8]) -> Self {

@@ -61,7 +61,7 @@ pub enum Fate {
     /// The client asked, the server never knows: we make the answer when its turn comes.
     Synthesize,
     /// We asked for something that must fail, so that the server fails the client's batch; the
-    /// client gets the error that we prepared instead of the server's.
+    /// client gets the error that we prepared instead of the server's, if both have one code.
     Replace,
 }
 
@@ -97,6 +97,12 @@ impl Ledger {
     #[must_use]
     pub fn front(&self) -> Option<Owed> {
         self.queue.front().copied()
+    }
+
+    /// Whether a ReadyForQuery is owed.
+    #[must_use]
+    pub fn owes_ready(&self) -> bool {
+        self.queue.iter().any(|owed| owed.kind.ends_with_ready())
     }
 
     /// The number of the oldest owed reply, or of the next entry if nothing is owed.

@@ -110,7 +110,8 @@ fn first_word(word: &[u8], lexer: &mut Lexer<'_>, findings: &mut Findings) {
             set(lexer, findings);
             return lexer.skip_statement();
         }
-        b"reset" | b"discard" => findings.add(Effects::SETTING | Effects::RELATION),
+        b"reset" => findings.add(Effects::SETTING),
+        b"discard" => findings.add(Effects::SETTING | Effects::RELATION | Effects::FORGET),
         b"listen" | b"unlisten" => findings.add(Effects::LISTEN),
         b"prepare" => {
             if matches!(lexer.peek(), Token::Word(b"transaction")) {
@@ -118,7 +119,7 @@ fn first_word(word: &[u8], lexer: &mut Lexer<'_>, findings: &mut Findings) {
             }
             findings.add(Effects::PREPARE);
         }
-        b"deallocate" => findings.add(Effects::PREPARE),
+        b"deallocate" => findings.add(Effects::PREPARE | Effects::FORGET),
         b"declare" => return declare(lexer, findings),
         b"close" => findings.add(Effects::CURSOR),
         b"drop" => findings.add(Effects::RELATION),

@@ -280,9 +280,14 @@ impl Statements {
         std::mem::replace(&mut self.unnamed, body)
     }
 
-    /// `DISCARD ALL`, `DEALLOCATE ALL`: the unnamed statement is not theirs.
-    pub fn clear(&mut self) {
-        self.names = None;
+    /// `DISCARD ALL`, `DEALLOCATE ALL`: of the names, only these stay.
+    pub(super) fn retain(&mut self, keep: impl Fn(&[u8]) -> bool) {
+        if let Some(names) = &mut self.names {
+            names.retain(|name, _| keep(name));
+            if names.is_empty() {
+                self.names = None;
+            }
+        }
     }
 
     /// How many names are in use.
@@ -347,8 +352,8 @@ impl Prepared {
         self.held.remove(&id).map(|held| held.statement)
     }
 
-    pub(super) fn clear(&mut self) {
-        self.held.clear();
+    pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        self.held.retain(|&id, _| keep(id));
     }
 
     pub(super) fn len(&self) -> usize {

@@ -53,7 +53,7 @@ pub struct Tracker {
     status: Status,
     /// Extended requests were sent and no Sync after them.
     open: bool,
-    /// Counts the batches that ended with a Sync.
+    /// Counts what brings a ReadyForQuery: batches up to their Sync, Queries.
     batch: u64,
     /// The server failed an extended request whose Sync has not been sent yet.
     skipping: bool,
@@ -69,6 +69,8 @@ pub struct Tracker {
     dictionary: Arc<Dictionary>,
     prepared: Prepared,
     unnamed: Unnamed,
+    /// A request that may make the server forget statements, until its batch is answered.
+    forgets: Option<Forgets>,
     undo: VecDeque<Undo>,
     /// The errors of [`Fate::Replace`], with the ledger's numbers of their requests.
     replacements: VecDeque<(u64, Vec<u8>)>,
@@ -88,6 +90,15 @@ struct Unnamed {
     parsed_at: u64,
     /// Memory for the next text: see [`Change::Unnamed`].
     spare: Vec<u8>,
+}
+
+/// `DEALLOCATE` and `DISCARD`, whose names may be ours and the client's, or none.
+#[derive(Debug, Clone, Copy)]
+struct Forgets {
+    /// The ledger's number of the request.
+    at: u64,
+    /// The batch that it belongs to.
+    batch: u64,
 }
 
 /// What has to be put back when the server skips a request that we had booked as done.
@@ -131,6 +142,7 @@ impl Tracker {
             dictionary,
             prepared: Prepared::default(),
             unnamed: Unnamed::default(),
+            forgets: None,
             undo: VecDeque::new(),
             replacements: VecDeque::new(),
             scratch: Vec::new(),
@@ -208,8 +220,19 @@ impl Tracker {
     }
 
     fn note(&mut self, findings: &Findings) {
-        self.effects |= findings.effects;
+        if findings.effects.any(Effects::FORGET) {
+            self.forgets = Some(Forgets {
+                at: self.ledger.next(),
+                batch: self.batch,
+            });
+        }
+        self.effects |= findings.effects.without(Effects::FORGET);
         self.custom.extend_from_slice(&findings.custom);
+    }
+
+    /// Whether the transaction may be a failed one when the server gets to the next request.
+    fn may_have_failed(&self) -> bool {
+        self.status == Status::Failed || self.ledger.owes_ready()
     }
 
     /// Asks what the session has left, of the kinds in `asked` and of these custom settings.
@@ -305,8 +328,17 @@ impl Tracker {
 
     /// Books a change that must be undone if the server skips the next request pushed.
     fn undoable(&mut self, change: Change) {
+        self.undoable_at(self.ledger.next(), change);
+    }
+
+    /// The same for the request pushed last.
+    fn undoable_with_last(&mut self, change: Change) {
+        self.undoable_at(self.ledger.next().saturating_sub(1), change);
+    }
+
+    fn undoable_at(&mut self, at: u64, change: Change) {
         self.undo.push_back(Undo {
-            at: self.ledger.next(),
+            at,
             batch: self.batch,
             change,
         });
@@ -325,6 +357,7 @@ impl Tracker {
     /// A batch has been carried out: its changes stay.
     fn settle_changes(&mut self) {
         let done = self.ledger.first();
+        self.forgets = self.forgets.filter(|forgets| forgets.at >= done);
         while let Some(undo) = self.undo.pop_front_if(|undo| undo.at < done) {
             if let Change::Unnamed(text) = undo.change
                 && text.capacity() <= LARGEST_SPARE
@@ -396,9 +429,26 @@ impl Tracker {
         }
     }
 
-    /// All named prepared statements of the session are gone on the server.
-    fn forget_statements(&mut self) {
-        self.prepared.clear();
+    /// All named prepared statements of the session are gone on the server, but for those of
+    /// requests behind the one that did it.
+    fn forget_statements(&mut self, client: Option<&mut Statements>) {
+        let now = self.ledger.first();
+        for undo in &mut self.undo {
+            if let Change::Name(_, before) = &mut undo.change {
+                *before = None;
+            }
+        }
+        self.undo
+            .retain(|undo| !matches!(undo.change, Change::Lost(_)));
+        let later = || self.undo.iter().filter(|undo| undo.at > now);
+        self.prepared.retain(|id| {
+            later().any(|undo| matches!(undo.change, Change::Held(held) if held == id))
+        });
+        if let Some(client) = client {
+            client.retain(|name| {
+                later().any(|undo| matches!(&undo.change, Change::Name(new, _) if **new == *name))
+            });
+        }
     }
 }
 

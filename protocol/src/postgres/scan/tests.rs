@@ -53,7 +53,11 @@ fn what_may_be_left() {
             Effects::SETTING,
         ),
         ("set role a", Effects::SETTING),
-        ("/* */ reset x", Effects::SETTING | Effects::RELATION),
+        ("/* */ reset x", Effects::SETTING),
+        (
+            "discard all",
+            Effects::SETTING | Effects::RELATION | Effects::FORGET,
+        ),
         ("begin; set x = 1; commit", Effects::SETTING),
         (
             "select pg_catalog.set_config('a.b', 'c', false)",
@@ -89,7 +93,7 @@ fn what_may_be_left() {
         ("listen a", Effects::LISTEN),
         ("unlisten *", Effects::LISTEN),
         ("prepare p as select 1", Effects::PREPARE),
-        ("deallocate p", Effects::PREPARE),
+        ("deallocate p", Effects::PREPARE | Effects::FORGET),
         ("select nextval('s')", Effects::SEQUENCE),
         ("insert into t values (currval('s'))", Effects::SEQUENCE),
         ("select f(1)", Effects::CODE),

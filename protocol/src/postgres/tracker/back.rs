@@ -192,7 +192,7 @@ impl Tracker {
             b'2' => self.complete(header, Kind::Bind),
             b'3' => self.complete(header, Kind::Close),
             b'I' | b's' => self.executed(header),
-            b'C' => self.command_complete(header, message),
+            b'C' => self.command_complete(header, message, names),
             b'Z' => self.ready(header, message),
             b'G' => {
                 self.copy_in = !self.ledger.enter_copy_in();
@@ -256,13 +256,14 @@ impl Tracker {
         &mut self,
         header: Header,
         message: &[u8],
+        names: Option<&mut Statements>,
     ) -> Result<Seen<'a>, Violation> {
         match header.body(message) {
             Some(body) => {
                 let tag = body.strip_suffix(b"\0").unwrap_or(body);
                 let effects = Effects::of_tag(tag);
                 if effects.any(Effects::DISCARD_ALL | Effects::DEALLOCATE_ALL) {
-                    self.forget_statements();
+                    self.forget_statements(names);
                 }
                 // `SET LOCAL` has the tag of `SET`: where texts are looked at, they know better.
                 self.effects |= match self.dictionary.watch() {
@@ -330,7 +331,17 @@ impl Tracker {
             self.fail_batch(names);
         }
         Ok(match owed.fate {
-            Fate::Replace => Seen::Before(Event::Insert(Cow::Owned(self.replacement(at)))),
+            Fate::Replace => {
+                let own = self.replacement(at);
+                let expected = ServerError::read(own.get(HEADER..).unwrap_or_default());
+                // It may fail for another reason first: that is the client's to know.
+                let is_whole = seen == header.total();
+                let error = match expected.code == ServerError::read(body).code || !is_whole {
+                    true => own,
+                    false => message.get(..seen).unwrap_or_default().to_vec(),
+                };
+                Seen::Before(Event::Insert(Cow::Owned(error)))
+            }
             Fate::Report => {
                 let error = Box::new(ServerError::read(body));
                 Seen::Before(Event::ReportFailed(error))

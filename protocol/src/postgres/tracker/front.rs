@@ -17,6 +17,8 @@ const LARGEST_NAMES: usize = 8 * 1024;
 /// Largest unnamed Parse that is remembered, for a Bind on another backend.
 const LARGEST_UNNAMED: usize = 16 * 1024;
 
+/// A Parse's body: no text, no types.
+const NO_STATEMENT: &[u8] = &[0; 3];
 /// Largest Query whose text is looked at.
 const LARGEST_TEXT: usize = 16 * 1024;
 
@@ -217,6 +219,7 @@ impl Tracker {
             self.note(&Findings::unknown());
             self.ledger.push(Kind::FunctionCall, Fate::Forward);
         }
+        self.batch += 1;
         self.open = false;
         Action::Pass
     }
@@ -264,22 +267,29 @@ impl Tracker {
             return Ok(Action::Stall);
         }
         if names.get(name).is_some() {
-            return Ok(self.duplicate(name, header));
+            return Ok(self.duplicate(name, body, header));
         }
         let statement = self.dictionary.intern(names.context, body);
         if self.is_held_in_doubt(statement.id()) {
             return Ok(Action::Stall);
         }
-        self.undoable(Change::Name(name.into(), None));
         names.replace(name, Some(Arc::clone(&statement)));
-        if self.prepared.touch(statement.id()) {
+        let holds = self.prepared.touch(statement.id());
+        let action = if holds && !self.may_have_failed() && !self.may_forget() {
             self.ledger.push(Kind::Parse, Fate::Synthesize);
-            return Ok(Action::Drop);
-        }
-        self.push_parse(&statement, Fate::Forward);
-        Ok(Action::Rewrite {
-            replaced: header.total(),
-        })
+            Action::Drop
+        } else {
+            if holds {
+                // In a failed transaction the server refuses what it would else accept.
+                self.push_loss(&statement);
+            }
+            self.push_parse(&statement, Fate::Forward);
+            Action::Rewrite {
+                replaced: header.total(),
+            }
+        };
+        self.undoable_with_last(Change::Name(name.into(), None));
+        Ok(action)
     }
 
     /// A Parse of which only the beginning is here.
@@ -422,7 +432,11 @@ impl Tracker {
             self.ledger.push(kind, Fate::Forward);
             return None;
         };
-        if !self.prepared.touch(statement.id()) {
+        let holds = self.prepared.touch(statement.id());
+        if holds && self.may_forget() {
+            self.push_loss(statement);
+        }
+        if !holds || self.may_forget() {
             self.push_parse(statement, Fate::Swallow);
         }
         if let Some(findings) = statement.findings().filter(|_| kind == Kind::Bind) {
@@ -433,8 +447,14 @@ impl Tracker {
 
     /// Whether it is not known yet what `name` means to the client or the backend.
     fn is_name_in_doubt(&self, name: &[u8], names: &Statements) -> bool {
-        if self.undo.is_empty() {
+        if self.undo.is_empty() && self.forgets.is_none() {
             return false;
+        }
+        let forgets = self
+            .forgets
+            .is_some_and(|forgets| forgets.batch < self.batch);
+        if forgets && !name.is_empty() {
+            return true;
         }
         if name.is_empty() {
             return self.is_in_doubt(|change| matches!(change, Change::Unnamed(_)));
@@ -452,6 +472,11 @@ impl Tracker {
             Change::Lost(lost) => lost.id() == id,
             Change::Name(..) | Change::Unnamed(_) => false,
         })
+    }
+
+    /// Whether a request under way may make the server forget what we book as held.
+    fn may_forget(&self) -> bool {
+        self.forgets.is_some()
     }
 
     fn use_unnamed(&mut self, names: &Statements, kind: Kind) -> Option<Target> {
@@ -484,8 +509,7 @@ impl Tracker {
     /// the one that has to go for it.
     pub(super) fn push_parse(&mut self, statement: &Arc<Statement>, fate: Fate) {
         if let Some(evicted) = self.prepared.insert(Arc::clone(statement)) {
-            self.undoable(Change::Lost(Arc::clone(&evicted)));
-            self.push_close(&evicted);
+            self.push_close_of(evicted);
         }
         message::framed_longer(&mut self.scratch, b'P', 0, |out| {
             statement.push_name(out);
@@ -496,11 +520,17 @@ impl Tracker {
         self.ledger.push(Kind::Parse, fate);
     }
 
-    /// Injects a Close, which does no harm if the backend does not hold the statement.
-    fn push_close(&mut self, statement: &Statement) {
+    /// Injects the Close of a statement that the backend is to hold no more.
+    fn push_loss(&mut self, statement: &Arc<Statement>) {
+        self.prepared.remove(statement.id());
+        self.push_close_of(Arc::clone(statement));
+    }
+
+    fn push_close_of(&mut self, lost: Arc<Statement>) {
         let mut name = Vec::new();
-        statement.push_name(&mut name);
+        lost.push_name(&mut name);
         message::close(&mut self.scratch, b'S', &name);
+        self.undoable(Change::Lost(lost));
         self.ledger.push(Kind::Close, Fate::Swallow);
     }
 
@@ -516,16 +546,20 @@ impl Tracker {
         self.ledger.push(kind, fate);
     }
 
-    /// PostgreSQL refuses a name that is taken (42P05) and skips to Sync. The server is made to
-    /// fail at this place by something that it can't know; the client gets the right words.
-    fn duplicate(&mut self, name: &[u8], header: Header) -> Action {
-        message::framed_longer(&mut self.scratch, b'D', 0, |out| {
-            out.push(b'S');
-            push_target(Target::Unknown, out);
+    /// PostgreSQL refuses a name that is taken (42P05), but only after it has read the text and
+    /// looked at the transaction. So the server gets it, under a name that is taken there.
+    fn duplicate(&mut self, name: &[u8], body: &[u8], header: Header) -> Action {
+        let taken = self.dictionary.intern(statements::OURS, NO_STATEMENT);
+        if !self.prepared.touch(taken.id()) {
+            self.push_parse(&taken, Fate::Swallow);
+        }
+        message::framed_longer(&mut self.scratch, b'P', 0, |out| {
+            taken.push_name(out);
             out.push(0);
+            out.extend_from_slice(body);
         });
         self.replace_next(duplicate_statement(name));
-        self.ledger.push(Kind::Describe, Fate::Replace);
+        self.ledger.push(Kind::Parse, Fate::Replace);
         Action::Rewrite {
             replaced: header.total(),
         }

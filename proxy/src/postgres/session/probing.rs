@@ -10,6 +10,7 @@ use entrapool_protocol::postgres::probe::{self, Answer};
 
 use super::Session;
 use super::relay::Hold;
+use crate::postgres::adapt::adapt;
 use crate::session::pin::{Client, Verdict};
 
 /// Custom settings that one session may name; beyond, their names count as unknown.
@@ -45,6 +46,9 @@ pub(super) struct Probe {
     pub(super) suspected: Effects,
     /// Whether the server answered with an error.
     pub(super) failed: bool,
+    /// Whether the client's next request has to wait for the answer: something may have been
+    /// reset, and goes back to what the client began with.
+    pub(super) holds_requests: bool,
     asked: Effects,
     answer: Answer,
 }
@@ -71,6 +75,7 @@ impl Session {
         if verdict != Verdict::Probe {
             return verdict;
         }
+        hold.restoring = false;
         let suspected = std::mem::take(&mut hold.lease.residue);
         hold.lease.opaque |= suspected.any(Effects::CODE | Effects::UNNAMED);
         let asked = probe::asked(suspected | self.pinned());
@@ -91,6 +96,8 @@ impl Session {
         hold.probe = Some(Box::new(Probe {
             suspected,
             failed: false,
+            holds_requests: suspected.any(Effects::SETTING | Effects::DISCARD_ALL)
+                && !self.startup.is_empty(),
             asked,
             answer: Answer::default(),
         }));
@@ -107,6 +114,7 @@ impl Session {
             failed,
             asked,
             answer,
+            ..
         } = *probe;
         let before = Arc::clone(&self.settings);
         if asked.any(Effects::SETTING) && !failed {
@@ -133,7 +141,7 @@ impl Session {
     }
 
     /// The settings that the server found are the session's, and those that it began with,
-    /// which RESET goes back to.
+    /// which RESET goes back to: the backend has gone back to the server's default instead.
     fn own_settings(&mut self, hold: &mut Hold, answer: &Answer) {
         let found = &answer.settings;
         let mut owned = found.clone();
@@ -146,12 +154,12 @@ impl Session {
             self.settings = self.pool.shared().intern(owned);
             self.statements.set_context(self.settings.context());
         }
-        hold.lease.applied = if *found == *self.settings {
-            Arc::clone(&self.settings)
+        if *found == *self.settings {
+            hold.lease.applied = Arc::clone(&self.settings);
         } else {
-            hold.adapted = false;
-            Arc::new(found.clone())
-        };
+            hold.lease.applied = Arc::new(found.clone());
+            hold.restoring = adapt(&mut hold.lease, self.registered.number, &self.settings);
+        }
     }
 
     /// Keeps the names of custom settings that a text has named. Returns what that leaves.

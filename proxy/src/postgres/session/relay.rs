@@ -13,8 +13,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use entrapool_metrics::{CancelResult, Direction};
-use entrapool_protocol::postgres::effect::Effects;
 use entrapool_protocol::postgres::error::ServerError;
+use entrapool_protocol::postgres::message;
 use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::statements::Statements;
 use entrapool_protocol::postgres::tracker::{Boundary, Event};
@@ -38,7 +38,9 @@ pub(super) struct Hold {
     /// A cancel request on its way; the backend is not given back before it has arrived.
     pub(super) cancelling: Option<JoinHandle<()>>,
     /// Whether the backend was given the session's settings.
-    pub(super) adapted: bool,
+    adapted: bool,
+    /// The backend is going back to settings that the client began with; the client is told.
+    pub(super) restoring: bool,
     /// A question to the server what the session has left.
     pub(super) probe: Option<Box<Probe>>,
     /// Whether `from_client` may be taken without more bytes of the client: they were read
@@ -78,6 +80,7 @@ impl Hold {
             lease,
             cancelling: None,
             adapted: false,
+            restoring: false,
             probe: None,
             has_pending,
             query_since: now,
@@ -131,6 +134,13 @@ impl Session {
                         return Err(Outcome::ServerClosed);
                     }
                 }
+            }
+            if hold
+                .probe
+                .as_ref()
+                .is_some_and(|probe| probe.holds_requests)
+            {
+                return Ok(moved);
             }
             // A cancel request is for what was asked before it: the next request waits.
             if hold.cancelling.is_some()
@@ -292,6 +302,11 @@ impl Session {
     fn note(&mut self, hold: &mut Hold, report: Option<(Vec<u8>, Vec<u8>, bool)>) {
         if let Some((name, value, by_client)) = report {
             hold.lease.reported(&name, &value);
+            if hold.restoring && !by_client {
+                let mut told = Vec::new();
+                message::parameter_status(&mut told, &name, &value);
+                hold.lease.to_client.append(&told);
+            }
             if by_client {
                 own(&mut hold.lease, &mut self.settings, &name, &value);
                 self.statements.set_context(self.settings.context());
@@ -301,9 +316,6 @@ impl Session {
         if !effects.is_empty() {
             let names = hold.lease.tracker.take_custom();
             hold.lease.residue |= effects | self.remember(names);
-            if effects.any(Effects::DISCARD_ALL | Effects::DEALLOCATE_ALL) {
-                self.statements.clear();
-            }
         }
     }
 

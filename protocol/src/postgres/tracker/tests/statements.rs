@@ -135,19 +135,57 @@ fn a_name_in_use_and_one_like_ours() {
     let mut pair = Pair::new();
     pair.client(&[prepare("s", "select 1"), empty(b'S')].concat());
     pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
-    for (request, code) in [
-        (prepare("s", "select 2"), "42P05"),
-        (bind("entrapool_1"), "26000"),
-    ] {
-        pair.client(&[request, empty(b'S')].concat());
-        assert_eq!(
-            pair.server(&[error("26000"), ready(Status::Idle)].concat()),
-            "EZ"
-        );
-        let text = String::from_utf8_lossy(&pair.to_client).into_owned();
-        assert!(text.contains(code), "{text}");
-    }
+    // The server reads the new text, and refuses another name than the client's.
+    assert_eq!(
+        pair.client(&[prepare("s", "select 2"), empty(b'S')].concat()),
+        "PPS"
+    );
+    let refused = [empty(b'1'), error("42P05"), ready(Status::Idle)].concat();
+    assert_eq!(pair.server(&refused), "EZ");
+    let text = String::from_utf8_lossy(&pair.to_client).into_owned();
+    assert!(text.contains("42P05") && text.contains("\"s\""), "{text}");
+    // It may have another reason.
+    assert_eq!(
+        pair.client(&[prepare("s", "broken"), empty(b'S')].concat()),
+        "PS"
+    );
+    assert_eq!(
+        pair.server(&[error("42601"), ready(Status::Idle)].concat()),
+        "EZ"
+    );
+    assert_eq!(
+        pair.to_client,
+        [error("42601"), ready(Status::Idle)].concat()
+    );
+    pair.client(&[bind("entrapool_1"), empty(b'S')].concat());
+    assert_eq!(
+        pair.server(&[error("26000"), ready(Status::Idle)].concat()),
+        "EZ"
+    );
+    let text = String::from_utf8_lossy(&pair.to_client).into_owned();
+    assert!(text.contains("\"entrapool_1\""), "{text}");
     assert_eq!(pair.tracker.boundary(), Boundary::Idle);
+}
+
+#[test]
+fn a_parse_in_a_failed_transaction_is_the_servers_to_refuse() {
+    let mut pair = Pair::new();
+    pair.client(&[prepare("a", "select 1"), empty(b'S')].concat());
+    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
+    assert_eq!(
+        pair.client(&[prepare("b", "select 1"), empty(b'S')].concat()),
+        "S"
+    );
+    assert_eq!(pair.server(&ready(Status::Failed)), "1Z");
+    assert_eq!(
+        pair.client(&[prepare("c", "select 1"), empty(b'S')].concat()),
+        "CPS"
+    );
+    let refused = [empty(b'3'), error("25P02"), ready(Status::Failed)].concat();
+    assert_eq!(pair.server(&refused), "EZ");
+    assert!(pair.names.get(b"c").is_none());
+    // The Close was carried out.
+    assert_eq!(pair.client(&[bind("a"), empty(b'S')].concat()), "PBS");
 }
 
 #[test]

@@ -1,0 +1,257 @@
+//! Programs that are made at random, of everything that leaves something in a session.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "whoever looks for a fault gives a seed"
+)]
+
+use std::env;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
+
+use crate::intruder::{MOODS, Mood};
+use crate::script::{Step, copy_in, messages, query};
+use crate::sidecar::raw::{bind, close, describe, execute, parse, sync};
+use crate::stage::Stage;
+
+/// Clients of a program.
+const CLIENTS: usize = 2;
+/// The variable that repeats a run; each run prints its own.
+const SEED: &str = "ORACLE_SEED";
+
+/// Statements of one line. `{}` is a small number.
+const LINES: &[&str] = &[
+    "begin",
+    "commit",
+    "rollback",
+    "savepoint a",
+    "rollback to a",
+    "select 1/0",
+    "select {}",
+    "set work_mem = '{}MB'",
+    "set local work_mem = '{}MB'",
+    "reset work_mem",
+    "show work_mem",
+    "set search_path = app, public",
+    "set search_path to default",
+    "show search_path",
+    "select n from shared order by n",
+    "insert into shared values ({})",
+    "set timezone = 'Etc/GMT+{}'",
+    "select '2024-07-01 00:00+00'::timestamptz",
+    "set app.x = 'x{}'",
+    "select set_config('app.y', 'y{}', false)",
+    "select set_config('app.y', 'local', true)",
+    "select loud('l{}')",
+    "select coalesce(current_setting('app.x', true), '')",
+    "reset all",
+    "discard all",
+    "set lock_timeout = '{}s'",
+    "show lock_timeout",
+    "create temp table t{} (n int)",
+    "create temp table t{} on commit drop as select 1 as n",
+    "insert into t{} values (1)",
+    "select count(*) from t{}",
+    "drop table t{}",
+    "discard temp",
+    "select temporary()",
+    "select count(*) from made",
+    "declare c{} cursor with hold for select generate_series(1, 3)",
+    "declare d{} cursor for select generate_series(1, 3)",
+    "fetch 1 from c{}",
+    "fetch 1 from d{}",
+    "close c{}",
+    "close all",
+    "select pg_try_advisory_lock({})",
+    "select pg_advisory_unlock({})",
+    "select pg_advisory_unlock_all()",
+    "select pg_try_advisory_xact_lock({})",
+    "prepare p{} as select {} + 1",
+    "execute p{}",
+    "deallocate p{}",
+    "deallocate all",
+    "listen ch{}",
+    "unlisten ch{}",
+    "notify ch{}, 'hello'",
+    "select pg_listening_channels()",
+    "select nextval('counter')",
+    "select currval('counter')",
+    "select lastval()",
+    "select setseed(0.{})",
+    "select quiet({})",
+    "do $$ begin create temp table if not exists t{} (n int); end $$",
+    "copy shared to stdout",
+    "",
+];
+
+/// What one client does next.
+#[derive(Debug, Clone)]
+enum Act {
+    Line(usize, u8),
+    Several(usize, usize, u8),
+    Prepare(u8, usize),
+    Run(u8),
+    Describe(u8),
+    Close(u8),
+    Unnamed(usize, u8),
+    RunUnnamed,
+    Pipeline(usize, usize, u8),
+    Copy(bool),
+}
+
+fn line(index: usize, number: u8) -> String {
+    LINES[index % LINES.len()].replace("{}", &(number % 3 + 1).to_string())
+}
+
+impl Act {
+    fn step(&self, who: usize) -> Step {
+        let name = |number: u8| format!("s{}", number % 3);
+        match *self {
+            Self::Line(index, number) => query(who, &line(index, number)),
+            Self::Several(one, other, number) => query(
+                who,
+                &format!("{}; {}", line(one, number), line(other, number)),
+            ),
+            Self::Prepare(number, index) => {
+                let (name, sql) = (name(number), line(index, number));
+                messages(
+                    who,
+                    &format!("parse {name}: {sql}"),
+                    &[parse(&name, &sql), sync()],
+                )
+            }
+            Self::Run(number) => {
+                let name = name(number);
+                let run = [bind(&name, &[]), execute(), sync()];
+                messages(who, &format!("run {name}"), &run)
+            }
+            Self::Describe(number) => {
+                let name = name(number);
+                messages(
+                    who,
+                    &format!("describe {name}"),
+                    &[describe(b'S', &name), sync()],
+                )
+            }
+            Self::Close(number) => {
+                let name = name(number);
+                messages(who, &format!("close {name}"), &[close(b'S', &name), sync()])
+            }
+            Self::Unnamed(index, number) => {
+                let sql = line(index, number);
+                messages(who, &format!("parse: {sql}"), &[parse("", &sql), sync()])
+            }
+            Self::RunUnnamed => messages(who, "run", &[bind("", &[]), execute(), sync()]),
+            Self::Pipeline(one, other, number) => {
+                let (one, other) = (line(one, number), line(other, number));
+                messages(
+                    who,
+                    &format!("pipeline: {one} | {other} | s{}", number % 3),
+                    &[
+                        parse("", &one),
+                        bind("", &[]),
+                        execute(),
+                        parse("", &other),
+                        bind("", &[]),
+                        execute(),
+                        sync(),
+                        bind(&name(number), &[]),
+                        execute(),
+                        sync(),
+                    ],
+                )
+            }
+            Self::Copy(good) => {
+                let data = if good { "1\n" } else { "x\n" };
+                copy_in(who, "copy shared from stdin", data)
+            }
+        }
+    }
+
+    /// COPY out and a COPY in whose client does not know of it, and LISTEN by the extended
+    /// protocol, are for scripts by hand.
+    fn any() -> impl Strategy<Value = Self> {
+        let index = 0..LINES.len();
+        prop_oneof![
+            12 => (index.clone(), 0_u8..3).prop_map(|(index, number)| Self::Line(index, number)),
+            2 => (index.clone(), index.clone(), 0_u8..3)
+                .prop_map(|(one, other, number)| Self::Several(one, other, number)),
+            2 => (0_u8..3, index.clone()).prop_map(|(number, index)| Self::Prepare(number, index)),
+            3 => (0_u8..3).prop_map(Self::Run),
+            1 => (0_u8..3).prop_map(Self::Describe),
+            1 => (0_u8..3).prop_map(Self::Close),
+            1 => (index.clone(), 0_u8..3).prop_map(|(index, number)| Self::Unnamed(index, number)),
+            1 => Just(Self::RunUnnamed),
+            2 => (index.clone(), index, 0_u8..3)
+                .prop_map(|(one, other, number)| Self::Pipeline(one, other, number)),
+            1 => any::<bool>().prop_map(Self::Copy),
+        ]
+    }
+}
+
+fn program() -> impl Strategy<Value = Vec<(usize, Act, Mood)>> {
+    let mood = proptest::sample::select(&MOODS[..]);
+    proptest::collection::vec((0..CLIENTS, Act::any(), mood), 1..40)
+}
+
+/// Runs so many programs; one that differs is made as short as can be.
+fn run(cases: u32) {
+    let seed: u64 = match env::var(SEED) {
+        Ok(seed) => seed.parse().expect("a number"),
+        Err(_) => rand_seed(),
+    };
+    println!("{SEED}={seed}");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    // No options: RESET of one shows the server's default up to the transaction's end.
+    let stage = runtime.block_on(Stage::set("auto", CLIENTS, ""));
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_time: 60_000,
+        ..Config::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(config.rng_algorithm, &bytes);
+    let result = TestRunner::new_with_rng(config, rng).run(&program(), |program| {
+        let script: Vec<Step> = program.iter().map(|(who, act, _)| act.step(*who)).collect();
+        let moods: Vec<Mood> = program.iter().map(|(_, _, mood)| *mood).collect();
+        runtime
+            .block_on(stage.compare(&script, &moods))
+            .map_err(TestCaseError::fail)
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, _)) => {
+            panic!("{SEED}={seed}: {why}\n{}", stage.proxy.log().tail())
+        }
+        Err(TestError::Abort(why)) => panic!("{SEED}={seed}: {why}"),
+    }
+    let metrics = runtime.block_on(stage.proxy.metrics());
+    assert!(metrics.value("entrapool_handovers_total", &[]) > f64::from(cases) * 5.0);
+}
+
+/// By the clock: every run is another.
+fn rand_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| u64::from(since.subsec_nanos()) ^ since.as_secs())
+}
+
+/// Another number of programs, for a longer search.
+fn cases() -> Option<u32> {
+    env::var("ORACLE_CASES").ok()?.parse().ok()
+}
+
+#[test]
+fn programs_are_as_without_us() {
+    run(60);
+}
+
+#[test]
+#[ignore = "long: cargo xtask test --full"]
+fn many_programs_are_as_without_us() {
+    run(cases().unwrap_or(1_500));
+}
