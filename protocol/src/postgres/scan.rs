@@ -8,6 +8,8 @@
 mod functions;
 mod lexer;
 
+use std::ops::Range;
+
 use super::effect::Effects;
 use functions::{Function, function};
 use lexer::{Backslash, Lexer, Token};
@@ -87,6 +89,55 @@ pub fn scan(text: &[u8], scratch: &mut Vec<u8>) -> Findings {
         (Some(findings), None) | (None, Some(findings)) => findings,
         (None, None) => Findings::unknown(),
     }
+}
+
+/// Where `DEALLOCATE name`, alone in its text, has its name, and what the name is.
+#[must_use]
+pub fn deallocated(text: &[u8]) -> Option<(Range<usize>, Vec<u8>)> {
+    let begin = text.iter().position(|byte| !byte.is_ascii_whitespace())?;
+    if !matches!(text.get(begin), Some(b'd' | b'D')) {
+        return None;
+    }
+    let lower = text.to_ascii_lowercase();
+    let mut lexer = Lexer::new(&lower, text, Backslash::IsPlain);
+    let mut token = lexer.next();
+    if token != Token::Word(b"deallocate") {
+        return None;
+    }
+    token = lexer.next();
+    if token == Token::Word(b"prepare") {
+        token = lexer.next();
+    }
+    let end = lexer.position();
+    let (range, name) = match token {
+        Token::Word(b"all") => return None,
+        Token::Word(name) => (end - name.len()..end, name.to_vec()),
+        Token::Quoted(name) => {
+            let range = end - name.len() - 2..end;
+            let name = text.get(range.start + 1..range.end - 1)?;
+            (range, unquoted(name))
+        }
+        _ => return None,
+    };
+    let is_alone = match lexer.next() {
+        Token::End => true,
+        Token::Punctuation(b';') => lexer.next() == Token::End,
+        _ => false,
+    };
+    is_alone.then_some((range, name))
+}
+
+/// A quoted name without the doubling of its quotes.
+fn unquoted(name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(name.len());
+    let mut bytes = name.iter();
+    while let Some(&byte) = bytes.next() {
+        plain.push(byte);
+        if byte == b'"' {
+            bytes.next();
+        }
+    }
+    plain
 }
 
 /// `None` if the text can't be read to its end.

@@ -393,6 +393,16 @@ impl Tracker {
         }
     }
 
+    /// The server failed a Query: it has not deallocated the name that it was for.
+    fn fail_query(&mut self, at: u64, client: Option<&mut Statements>) {
+        let index = self.undo.partition_point(|undo| undo.at < at);
+        let is_name = |undo: &mut Undo| undo.at == at && matches!(undo.change, Change::Name(..));
+        let last = self.undo.iter_mut().skip(index).position(is_name);
+        if let Some(undo) = last.and_then(|last| self.undo.remove(index + last)) {
+            self.revert(undo.change, client);
+        }
+    }
+
     /// Undoes one change. A later batch that changed the same did not build on it, except that
     /// it would go back to it in turn.
     fn revert(&mut self, change: Change, client: Option<&mut Statements>) {

@@ -93,6 +93,7 @@ enum Act {
     Run(u8),
     Describe(u8),
     Close(u8),
+    Deallocate(u8),
     Unnamed(usize, u8),
     RunUnnamed,
     Pipeline(usize, usize, u8),
@@ -137,6 +138,7 @@ impl Act {
                 let name = name(number);
                 messages(who, &format!("close {name}"), &[close(b'S', &name), sync()])
             }
+            Self::Deallocate(number) => query(who, &format!("deallocate {}", name(number))),
             Self::Unnamed(index, number) => {
                 let sql = line(index, number);
                 messages(who, &format!("parse: {sql}"), &[parse("", &sql), sync()])
@@ -180,6 +182,7 @@ impl Act {
             3 => (0_u8..3).prop_map(Self::Run),
             1 => (0_u8..3).prop_map(Self::Describe),
             1 => (0_u8..3).prop_map(Self::Close),
+            1 => (0_u8..3).prop_map(Self::Deallocate),
             1 => (index.clone(), 0_u8..3).prop_map(|(index, number)| Self::Unnamed(index, number)),
             1 => Just(Self::RunUnnamed),
             2 => (index.clone(), index, 0_u8..3)

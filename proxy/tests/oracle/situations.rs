@@ -390,6 +390,32 @@ fn prepared() -> Vec<(&'static str, Vec<Step>)> {
             ],
         ),
         (
+            "deallocated in SQL",
+            vec![
+                messages(0, "prepare s", &[parse("s", "select $1::int + 1"), sync()]),
+                query(1, "deallocate s"),
+                query(0, "begin; select 1/0"),
+                query(0, "deallocate s"),
+                query(0, "rollback"),
+                messages(0, "still there", &run("s", "1")),
+                query(0, "DEALLOCATE PREPARE S ;"),
+                messages(0, "gone", &run("s", "1")),
+                messages(0, "anew", &[parse("s", "select 'anew' || $1"), sync()]),
+                messages(
+                    0,
+                    "in a pipeline",
+                    &[
+                        parse("", "deallocate \"s\""),
+                        bind("", &[]),
+                        execute(),
+                        parse("s", "select 'newer' || $1"),
+                        sync(),
+                    ],
+                ),
+                messages(0, "run s", &run("s", "!")),
+            ],
+        ),
+        (
             "the unnamed statement",
             vec![
                 messages(

@@ -76,6 +76,11 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Where the token that was read last ends; nothing may have been peeked at.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
     /// Goes on behind the next semicolon.
     pub(super) fn skip_statement(&mut self) {
         while !matches!(self.next(), Token::End | Token::Punctuation(b';')) {}

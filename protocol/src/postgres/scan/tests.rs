@@ -128,6 +128,34 @@ fn the_body_of_a_do_is_read() {
 }
 
 #[test]
+fn a_name_to_deallocate_is_found() {
+    for (text, before, name) in [
+        ("DEALLOCATE _pg3_0", "DEALLOCATE ", "_pg3_0"),
+        (" deallocate prepare S1 ;", " deallocate prepare ", "s1"),
+        ("deallocate \"S \"\"1\"", "deallocate ", "S \"1"),
+    ] {
+        let (range, found) = deallocated(text.as_bytes()).unwrap();
+        assert_eq!(&text[..range.start], before);
+        assert_eq!(found, name.as_bytes());
+        assert!(
+            text[range]
+                .to_lowercase()
+                .contains(&name.to_lowercase()[..1])
+        );
+    }
+    for text in [
+        "deallocate all",
+        "deallocate",
+        "deallocate a; select 1",
+        "do 'x'",
+        "delete from t",
+        "",
+    ] {
+        assert_eq!(deallocated(text.as_bytes()), None, "{text}");
+    }
+}
+
+#[test]
 fn custom_settings_are_named() {
     assert_eq!(
         custom("SET app.user = 'x'; set \"App\".tenant to 2"),

@@ -329,6 +329,8 @@ impl Tracker {
         let at = self.ledger.first();
         if owed.kind.is_extended() {
             self.fail_batch(names);
+        } else if owed.kind == Kind::Query {
+            self.fail_query(at, names);
         }
         Ok(match owed.fate {
             Fate::Replace => {

@@ -1,5 +1,6 @@
 //! Hot path: no allocation, no copies of passing bytes. From the client to the server.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Change, Rest, Tracker, message, statements};
@@ -7,7 +8,7 @@ use crate::Sink;
 use crate::postgres::Violation;
 use crate::postgres::frame::{HEADER, Header, split_cstr};
 use crate::postgres::ledger::{Fate, Kind};
-use crate::postgres::scan::Findings;
+use crate::postgres::scan::{Findings, deallocated};
 use crate::postgres::statements::{Statement, Statements, Watch, text_of};
 
 /// The largest message that has to be seen whole: the Parse of a named statement.
@@ -19,6 +20,8 @@ const LARGEST_UNNAMED: usize = 16 * 1024;
 
 /// A Parse's body: no text, no types.
 const NO_STATEMENT: &[u8] = &[0; 3];
+/// Another that does nothing.
+const VICTIM: &[u8] = b" \0\0\0";
 /// Largest Query whose text is looked at.
 const LARGEST_TEXT: usize = 16 * 1024;
 
@@ -212,6 +215,12 @@ impl Tracker {
                 }
             }
             if let Some(names) = names {
+                if let Some(sql) = header.body(message).map(text_of)
+                    && let Some((range, name)) = deallocated(sql)
+                    && names.get(&name).is_some()
+                {
+                    return self.deallocate(sql, range, &name, header, names);
+                }
                 self.drop_unnamed(names);
             }
             self.ledger.push(Kind::Query, Fate::Forward);
@@ -260,6 +269,11 @@ impl Tracker {
         };
         let (name, body) = split_cstr(body).ok_or_else(|| malformed(b'P', "name"))?;
         if unnamed {
+            if let Some((range, name)) = deallocated(text_of(body))
+                && names.get(&name).is_some()
+            {
+                return Ok(self.deallocate(text_of(body), range, &name, header, names));
+            }
             self.parse_unnamed(body, names);
             return Ok(Action::Pass);
         }
@@ -317,6 +331,48 @@ impl Tracker {
         self.unnamed.mark = Some(names.unnamed_mark());
         self.unnamed.parsed_at = self.ledger.next();
         self.ledger.push(Kind::Parse, Fate::Forward);
+    }
+
+    /// `DEALLOCATE` in SQL of a statement that the client prepared by the protocol: the server
+    /// deallocates one made for that purpose, so that it says and checks what it always does.
+    fn deallocate(
+        &mut self,
+        sql: &[u8],
+        name_at: Range<usize>,
+        name: &[u8],
+        header: Header,
+        names: &mut Statements,
+    ) -> Action {
+        self.scratch.clear();
+        let victim = self.dictionary.intern(statements::OURS, VICTIM);
+        self.push_loss(&victim);
+        // Nothing can be wrong with an empty text, so that the batch does not fail for it.
+        message::framed(&mut self.scratch, b'P', |out| {
+            victim.push_name(out);
+            out.push(0);
+            out.extend_from_slice(VICTIM);
+        });
+        self.ledger.push(Kind::Parse, Fate::Swallow);
+        let mut text = sql.get(..name_at.start).unwrap_or_default().to_vec();
+        victim.push_name(&mut text);
+        text.extend_from_slice(sql.get(name_at.end..).unwrap_or_default());
+        if header.tag == b'Q' {
+            self.drop_unnamed(names);
+            message::query(&mut self.scratch, &text);
+            self.ledger.push(Kind::Query, Fate::Forward);
+            self.batch += 1;
+            self.open = false;
+        } else {
+            text.extend_from_slice(&[0; 3]);
+            message::parse(&mut self.scratch, b"", &text);
+            self.parse_unnamed(&text, names);
+            self.open = true;
+        }
+        let before = names.replace(name, None);
+        self.undoable_with_last(Change::Name(name.into(), before));
+        Action::Rewrite {
+            replaced: header.total(),
+        }
     }
 
     fn drop_unnamed(&mut self, names: &mut Statements) {
