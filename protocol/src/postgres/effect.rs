@@ -28,6 +28,10 @@ impl Effects {
     pub const LOCK: Self = Self(256);
     /// `nextval`, `currval` and their kin.
     pub const SEQUENCE: Self = Self(512);
+    /// `INSERT` and others that may advance a sequence by a column's default.
+    pub const ADVANCE: Self = Self(8192);
+    /// `currval`, `lastval`: asks for what was advanced before.
+    pub const RECALL: Self = Self(16384);
     /// Somebody's own function, `DO`, `CALL`: anything that can be asked for.
     pub const CODE: Self = Self(1024);
 

@@ -99,10 +99,12 @@ impl Ledger {
         self.queue.front().copied()
     }
 
-    /// Whether a ReadyForQuery is owed.
+    /// Whether a ReadyForQuery is owed to the client.
     #[must_use]
     pub fn owes_ready(&self) -> bool {
-        self.queue.iter().any(|owed| owed.kind.ends_with_ready())
+        self.queue
+            .iter()
+            .any(|owed| owed.kind.ends_with_ready() && owed.fate == Fate::Forward)
     }
 
     /// The number of the oldest owed reply, or of the next entry if nothing is owed.

@@ -91,9 +91,18 @@ pub fn scan(text: &[u8], scratch: &mut Vec<u8>) -> Findings {
     }
 }
 
-/// Where `DEALLOCATE name`, alone in its text, has its name, and what the name is.
+/// What a `DEALLOCATE name` names, and where in its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deallocated {
+    /// Where the name stands, with its quotes.
+    pub at: Range<usize>,
+    /// The name.
+    pub name: Vec<u8>,
+}
+
+/// Reads a `DEALLOCATE name` that is alone in its text.
 #[must_use]
-pub fn deallocated(text: &[u8]) -> Option<(Range<usize>, Vec<u8>)> {
+pub fn deallocated(text: &[u8]) -> Option<Deallocated> {
     let begin = text.iter().position(|byte| !byte.is_ascii_whitespace())?;
     if !matches!(text.get(begin), Some(b'd' | b'D')) {
         return None;
@@ -109,7 +118,7 @@ pub fn deallocated(text: &[u8]) -> Option<(Range<usize>, Vec<u8>)> {
         token = lexer.next();
     }
     let end = lexer.position();
-    let (range, name) = match token {
+    let (at, name) = match token {
         Token::Word(b"all") => return None,
         Token::Word(name) => (end - name.len()..end, name.to_vec()),
         Token::Quoted(name) => {
@@ -124,7 +133,7 @@ pub fn deallocated(text: &[u8]) -> Option<(Range<usize>, Vec<u8>)> {
         Token::Punctuation(b';') => lexer.next() == Token::End,
         _ => false,
     };
-    is_alone.then_some((range, name))
+    is_alone.then_some(Deallocated { at, name })
 }
 
 /// A quoted name without the doubling of its quotes.
@@ -180,6 +189,7 @@ fn first_word(word: &[u8], lexer: &mut Lexer<'_>, findings: &mut Findings) {
         }
         b"call" => findings.add(Effects::CODE),
         b"load" => findings.add(Effects::HIDDEN),
+        b"insert" | b"copy" | b"merge" => findings.add(Effects::ADVANCE),
         _ => {}
     }
     rest(Before::of(word), lexer, findings);
@@ -312,6 +322,8 @@ fn rest(mut before: Before, lexer: &mut Lexer<'_>, findings: &mut Findings) {
             Token::Word(word) => {
                 if word.starts_with(b"pg_temp") {
                     findings.add(Effects::RELATION);
+                } else if word == b"insert" {
+                    findings.add(Effects::ADVANCE);
                 }
                 before = match lexer.peek() {
                     // A name in parts is one name: what it is depends on what was before it.

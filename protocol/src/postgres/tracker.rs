@@ -37,6 +37,17 @@ pub enum Boundary {
     Busy,
 }
 
+/// Whose values `currval` and `lastval` would give on a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// The client's own, or nobody's.
+    Own,
+    /// Another's, and nobody asks for them: an INSERT before would make it one's own.
+    Unasked,
+    /// Another's: they must be gone before this client advances or asks for one.
+    Foreign,
+}
+
 /// The rest of a message whose beginning has been dealt with.
 #[derive(Debug, Clone, Copy, Default)]
 struct Rest {
@@ -53,6 +64,10 @@ pub struct Tracker {
     status: Status,
     /// Extended requests were sent and no Sync after them.
     open: bool,
+    /// Whose values `currval` and `lastval` would give.
+    sequences: Values,
+    /// The next request must not see what another client's sequences say.
+    discards_sequences: bool,
     /// Counts what brings a ReadyForQuery: batches up to their Sync, Queries.
     batch: u64,
     /// The server failed an extended request whose Sync has not been sent yet.
@@ -131,6 +146,8 @@ impl Tracker {
             ledger: Ledger::default(),
             status: Status::Idle,
             open: false,
+            sequences: Values::Own,
+            discards_sequences: false,
             batch: 0,
             skipping: false,
             copy_in: false,
@@ -213,6 +230,11 @@ impl Tracker {
         std::mem::take(&mut self.custom)
     }
 
+    /// Whose values `currval` and `lastval` would give on the backend.
+    pub fn set_sequences(&mut self, values: Values) {
+        self.sequences = values;
+    }
+
     /// Notes what a text is about to do.
     fn watch(&mut self, text: &[u8]) {
         let findings = scan(text, &mut self.lowered);
@@ -225,6 +247,12 @@ impl Tracker {
                 at: self.ledger.next(),
                 batch: self.batch,
             });
+        }
+        let explicit = Effects::SEQUENCE | Effects::RECALL;
+        if self.sequences != Values::Own && findings.effects.any(explicit | Effects::ADVANCE) {
+            let matter = self.sequences == Values::Foreign || findings.effects.any(explicit);
+            self.discards_sequences = matter && !self.may_have_failed();
+            self.sequences = Values::Own;
         }
         self.effects |= findings.effects.without(Effects::FORGET);
         self.custom.extend_from_slice(&findings.custom);

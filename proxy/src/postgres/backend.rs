@@ -33,6 +33,10 @@ pub(super) struct Backend {
     pub(super) parameters: BTreeMap<Box<[u8]>, Box<[u8]>>,
     /// What clients since the last cleaning may have left behind.
     pub(super) residue: Effects,
+    /// Tells it from all others of its pool.
+    pub(super) number: u64,
+    /// The number of the session that may have advanced a sequence here last.
+    pub(super) sequences_of: u64,
     /// The number of the session that had its settings applied last.
     pub(super) owner: u64,
     /// That session ran code that may have set what nobody knows of: the next one gets its

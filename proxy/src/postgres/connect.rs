@@ -262,6 +262,8 @@ fn backend(
             .map(|(name, value)| (name.into_boxed_slice(), value.into_boxed_slice()))
             .collect(),
         residue: Effects::default(),
+        number: shared.next_number(),
+        sequences_of: 0,
         owner: 0,
         opaque: false,
         key: welcome.key,

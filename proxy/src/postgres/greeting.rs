@@ -4,6 +4,7 @@
 //! is kept, so that the next one with the same settings takes no backend.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use entrapool_protocol::postgres::message;
@@ -22,6 +23,10 @@ const APPLICATION_NAME: &str = "application_name";
 /// What all backends of a pool share.
 pub(super) struct Shared {
     pub(super) dictionary: Arc<Dictionary>,
+    /// Some client has asked for what a sequence gave it in an earlier transaction (`lastval`):
+    /// from now on who advances one keeps its backend.
+    pub(super) recalls: AtomicBool,
+    logins: AtomicU64,
     kept: Mutex<Kept>,
 }
 
@@ -39,8 +44,15 @@ impl Shared {
     pub(super) fn new(watch: Watch) -> Self {
         Self {
             dictionary: Arc::new(Dictionary::new(watch)),
+            recalls: AtomicBool::new(false),
+            logins: AtomicU64::new(0),
             kept: Mutex::default(),
         }
+    }
+
+    /// 1, 2, 3 and so on.
+    pub(super) fn next_number(&self) -> u64 {
+        self.logins.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A backend has logged in. If its server says something new (an upgrade, `ALTER ROLE ...

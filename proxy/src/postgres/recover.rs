@@ -114,6 +114,7 @@ async fn restore(backend: &mut Backend, mode: PoolMode) -> Result<(), Unfit> {
     if mode == PoolMode::Session || !backend.residue.is_empty() {
         backend.applied = Arc::default();
         backend.opaque = false;
+        backend.sequences_of = 0;
     }
     backend.residue = Effects::default();
     let _ = backend.tracker.take_effects();

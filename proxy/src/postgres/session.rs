@@ -44,6 +44,8 @@ pub(super) struct Session {
     startup: Arc<Settings>,
     /// Names of custom settings that it may have made: the server does not list them.
     custom: Box<[Box<str>]>,
+    /// The backend where it may have advanced a sequence last.
+    advanced_on: u64,
     /// What it can't take to another backend; `None` if there is nothing.
     pins: Option<Box<Pins>>,
     /// What was read of the client's next request already; empty but for clients that did not
@@ -93,6 +95,7 @@ impl Session {
             settings,
             statements,
             custom: Box::default(),
+            advanced_on: 0,
             pins: None,
             ahead,
         }

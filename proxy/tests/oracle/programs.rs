@@ -75,6 +75,8 @@ const LINES: &[&str] = &[
     "notify ch{}, 'hello'",
     "select pg_listening_channels()",
     "select nextval('counter')",
+    "insert into counted default values",
+    "insert into counted default values returning n",
     "select currval('counter')",
     "select lastval()",
     "select setseed(0.{})",

@@ -11,6 +11,7 @@ use crate::sidecar::{Message, Raw, Shared, Sidecar, shared};
 
 /// What the scripts find. Each role of the machine owns its database.
 const SCENE: &str = "create table shared (n int); create sequence counter; \
+     create table counted (n serial); \
      create schema app; create table app.shared (n int); insert into app.shared values (-1); \
      create function quiet(n int) returns int language sql as 'select n + 1'; \
      create function loud(v text) returns text language sql as \
@@ -18,7 +19,8 @@ const SCENE: &str = "create table shared (n int); create sequence counter; \
      create function temporary() returns void language plpgsql as \
      $$ begin create temp table if not exists made (n int); insert into made values (1); end $$";
 /// Between scripts.
-const AGAIN: &str = "truncate shared; alter sequence counter restart";
+const AGAIN: &str = "truncate shared, counted restart identity; select nextval('counter'); \
+     select lastval(); alter sequence counter restart";
 
 pub(crate) struct Stage {
     azure: Arc<Shared>,

@@ -4,7 +4,7 @@
 use crate::sidecar::raw::tags;
 use std::sync::Arc;
 
-use crate::sidecar::{Metrics, Raw, Shared, Sidecar, shared};
+use crate::sidecar::{Message, Metrics, Raw, Shared, Sidecar, shared};
 
 fn pinned(metrics: &Metrics, reason: &str) -> f64 {
     metrics.value("entrapool_sessions_pinned", &[("reason", reason)])
@@ -29,6 +29,13 @@ async fn auto(size: usize) -> (Arc<Shared>, Sidecar) {
     (azure, proxy)
 }
 
+/// The SQLSTATE of the error in an answer.
+fn refused(answer: &[Message]) -> String {
+    let error = answer.iter().find(|message| message.tag == b'E');
+    let error = error.unwrap_or_else(|| panic!("no error in {answer:?}"));
+    error.fields()[&'C'].clone()
+}
+
 /// Runs a command that must not fail; returns the first column of its first row, if any.
 async fn run(raw: &mut Raw, sql: &str) -> Option<String> {
     let messages = raw.query(sql).await;
@@ -38,7 +45,7 @@ async fn run(raw: &mut Raw, sql: &str) -> Option<String> {
     messages
         .iter()
         .find(|message| message.tag == b'D')
-        .map(crate::sidecar::Message::column)
+        .map(Message::column)
 }
 
 #[tokio::test]
@@ -302,4 +309,39 @@ async fn a_client_that_goes_takes_its_state_with_it() {
         assert_eq!(seen.as_deref(), Some("0,0,,0,0,0,0"), "{leave}");
     }
     assert_eq!(proxy.logins().await, 1.0);
+}
+
+#[tokio::test]
+async fn a_sequences_value_is_nobody_elses() {
+    let (_azure, proxy) = auto(1).await;
+    let (mut one, mut other) = (proxy.raw().await, proxy.raw().await);
+    run(&mut one, "create table t (id serial, n int)").await;
+    run(&mut one, "insert into t (n) values (1)").await;
+    // Nobody was there in between.
+    run(&mut one, "select 1").await;
+    run(&mut other, "insert into t (n) values (2)").await;
+    // Another was: better no value than a wrong one. From now on it is known that such values
+    // are asked for, by whatever client.
+    for sql in ["select lastval()", "select currval('t_id_seq')"] {
+        assert_eq!(refused(&one.query(sql).await), "55000", "{sql}");
+    }
+    drop(one);
+    run(&mut other, "insert into t (n) values (3)").await;
+    proxy
+        .until(|metrics| pinned(metrics, "sequence") == 1.0)
+        .await;
+    assert_eq!(
+        run(&mut other, "select lastval()").await.as_deref(),
+        Some("3")
+    );
+    drop(other);
+    let mut third = proxy.raw().await;
+    let asked = [
+        crate::sidecar::raw::parse("", "select lastval()"),
+        crate::sidecar::raw::bind("", &[]),
+        crate::sidecar::raw::execute(),
+        crate::sidecar::raw::sync(),
+    ];
+    third.send(&asked.concat()).await;
+    assert_eq!(refused(&third.until(b'Z').await), "55000");
 }

@@ -20,9 +20,6 @@ fn what_drivers_send_leaves_nothing() {
         "begin isolation level serializable; commit",
         "SELECT abalance FROM pgbench_accounts WHERE aid = 7;",
         "UPDATE pgbench_tellers SET tbalance = tbalance + $1 WHERE tid = $2",
-        "INSERT INTO pgbench_history (tid, bid) VALUES (1, 2), (3, 4)",
-        "insert into public.t(a) values (now()) on conflict (a) do nothing returning (a)",
-        "INSERT INTO \"django_session\" (\"key\") VALUES (%s)",
         "SELECT COUNT(*) AS \"__count\", coalesce(max(x), 0) FROM t WHERE lower(y) IN ('a', 'b')",
         "select a from (select 1 as a) as sub(a) where exists (select 1)",
         "with recursive w(a) as (select 1) select * from w",
@@ -34,7 +31,6 @@ fn what_drivers_send_leaves_nothing() {
         "select 'set_config(1)', $$ setseed(1) $$, $a$ $b$ $a$ -- nextval('x')\n /* listen /* a */ */",
         "select temp, \"temporary\" from weather",
         "prepare transaction 'x'",
-        "copy t (a, b) from stdin",
         "notify a, 'b'; select pg_notify('a', 'b')",
         "create index on t (lower(a))",
         "select E'\\'', e'it\\'s set'",
@@ -95,7 +91,27 @@ fn what_may_be_left() {
         ("prepare p as select 1", Effects::PREPARE),
         ("deallocate p", Effects::PREPARE | Effects::FORGET),
         ("select nextval('s')", Effects::SEQUENCE),
-        ("insert into t values (currval('s'))", Effects::SEQUENCE),
+        (
+            "insert into t values (currval('s'))",
+            Effects::SEQUENCE | Effects::RECALL | Effects::ADVANCE,
+        ),
+        (
+            "INSERT INTO pgbench_history (tid, bid) VALUES (1, 2), (3, 4)",
+            Effects::ADVANCE,
+        ),
+        (
+            "insert into public.t(a) values (now()) on conflict (a) do nothing returning (a)",
+            Effects::ADVANCE,
+        ),
+        (
+            "INSERT INTO \"django_session\" (\"key\") VALUES (%s)",
+            Effects::ADVANCE,
+        ),
+        (
+            "with n as (insert into t default values returning id) select * from n",
+            Effects::ADVANCE,
+        ),
+        ("copy t (a, b) from stdin", Effects::ADVANCE),
         ("select f(1)", Effects::CODE),
         ("select app.now()", Effects::CODE),
         ("select \"now\"()", Effects::CODE),
@@ -134,11 +150,11 @@ fn a_name_to_deallocate_is_found() {
         (" deallocate prepare S1 ;", " deallocate prepare ", "s1"),
         ("deallocate \"S \"\"1\"", "deallocate ", "S \"1"),
     ] {
-        let (range, found) = deallocated(text.as_bytes()).unwrap();
-        assert_eq!(&text[..range.start], before);
-        assert_eq!(found, name.as_bytes());
+        let found = deallocated(text.as_bytes()).unwrap();
+        assert_eq!(&text[..found.at.start], before);
+        assert_eq!(found.name, name.as_bytes());
         assert!(
-            text[range]
+            text[found.at]
                 .to_lowercase()
                 .contains(&name.to_lowercase()[..1])
         );

@@ -1,6 +1,5 @@
 //! Hot path: no allocation, no copies of passing bytes. From the client to the server.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Change, Rest, Tracker, message, statements};
@@ -8,7 +7,7 @@ use crate::Sink;
 use crate::postgres::Violation;
 use crate::postgres::frame::{HEADER, Header, split_cstr};
 use crate::postgres::ledger::{Fate, Kind};
-use crate::postgres::scan::{Findings, deallocated};
+use crate::postgres::scan::{Deallocated, Findings, deallocated};
 use crate::postgres::statements::{Statement, Statements, Watch, text_of};
 
 /// The largest message that has to be seen whole: the Parse of a named statement.
@@ -20,6 +19,8 @@ const LARGEST_UNNAMED: usize = 16 * 1024;
 
 /// A Parse's body: no text, no types.
 const NO_STATEMENT: &[u8] = &[0; 3];
+/// Makes `currval` and `lastval` unknown to the session.
+const DISCARD_SEQUENCES: &[u8] = b"DISCARD SEQUENCES";
 /// Another that does nothing.
 const VICTIM: &[u8] = b" \0\0\0";
 /// Largest Query whose text is looked at.
@@ -214,12 +215,15 @@ impl Tracker {
                     None => self.note(&Findings::unknown()),
                 }
             }
+            if std::mem::take(&mut self.discards_sequences) {
+                return self.behind_discard(message, names);
+            }
             if let Some(names) = names {
                 if let Some(sql) = header.body(message).map(text_of)
-                    && let Some((range, name)) = deallocated(sql)
-                    && names.get(&name).is_some()
+                    && let Some(gone) = deallocated(sql)
+                    && names.get(&gone.name).is_some()
                 {
-                    return self.deallocate(sql, range, &name, header, names);
+                    return self.deallocate(sql, gone, header, names);
                 }
                 self.drop_unnamed(names);
             }
@@ -231,6 +235,43 @@ impl Tracker {
         self.batch += 1;
         self.open = false;
         Action::Pass
+    }
+
+    /// Puts `DISCARD SEQUENCES` in front of a Query that asks for a sequence's value, which would
+    /// be another client's: so the server says that there is none.
+    fn behind_discard(&mut self, message: &[u8], names: Option<&mut Statements>) -> Action {
+        if let Some(names) = names {
+            self.drop_unnamed(names);
+        }
+        self.scratch.clear();
+        message::query(&mut self.scratch, DISCARD_SEQUENCES);
+        self.ledger.push(Kind::Query, Fate::Swallow);
+        let header = message.get(..HEADER).unwrap_or_default();
+        self.scratch.extend_from_slice(header);
+        self.ledger.push(Kind::Query, Fate::Forward);
+        self.batch += 1;
+        self.open = false;
+        Action::Rewrite {
+            replaced: header.len(),
+        }
+    }
+
+    /// The same in front of a Bind, whose rewritten form comes into `scratch` behind it.
+    fn push_discard(&mut self) {
+        let mut body = DISCARD_SEQUENCES.to_vec();
+        body.extend_from_slice(&[0; 3]);
+        let statement = self.dictionary.intern(statements::OURS, &body);
+        if !self.prepared.touch(statement.id()) {
+            self.push_parse(&statement, Fate::Swallow);
+        }
+        message::framed(&mut self.scratch, b'B', |out| {
+            out.push(0);
+            statement.push_name(out);
+            out.extend_from_slice(&[0; 7]);
+        });
+        self.ledger.push(Kind::Bind, Fate::Swallow);
+        self.scratch.extend_from_slice(&message::EXECUTE_ALL);
+        self.ledger.push(Kind::Execute, Fate::Swallow);
     }
 
     /// Parse, Bind, Describe and Close, where statements have names of ours.
@@ -269,10 +310,10 @@ impl Tracker {
         };
         let (name, body) = split_cstr(body).ok_or_else(|| malformed(b'P', "name"))?;
         if unnamed {
-            if let Some((range, name)) = deallocated(text_of(body))
-                && names.get(&name).is_some()
+            if let Some(gone) = deallocated(text_of(body))
+                && names.get(&gone.name).is_some()
             {
-                return Ok(self.deallocate(text_of(body), range, &name, header, names));
+                return Ok(self.deallocate(text_of(body), gone, header, names));
             }
             self.parse_unnamed(body, names);
             return Ok(Action::Pass);
@@ -338,8 +379,7 @@ impl Tracker {
     fn deallocate(
         &mut self,
         sql: &[u8],
-        name_at: Range<usize>,
-        name: &[u8],
+        Deallocated { at, name }: Deallocated,
         header: Header,
         names: &mut Statements,
     ) -> Action {
@@ -353,9 +393,9 @@ impl Tracker {
             out.extend_from_slice(VICTIM);
         });
         self.ledger.push(Kind::Parse, Fate::Swallow);
-        let mut text = sql.get(..name_at.start).unwrap_or_default().to_vec();
+        let mut text = sql.get(..at.start).unwrap_or_default().to_vec();
         victim.push_name(&mut text);
-        text.extend_from_slice(sql.get(name_at.end..).unwrap_or_default());
+        text.extend_from_slice(sql.get(at.end..).unwrap_or_default());
         if header.tag == b'Q' {
             self.drop_unnamed(names);
             message::query(&mut self.scratch, &text);
@@ -368,7 +408,7 @@ impl Tracker {
             self.parse_unnamed(&text, names);
             self.open = true;
         }
-        let before = names.replace(name, None);
+        let before = names.replace(&name, None);
         self.undoable_with_last(Change::Name(name.into(), before));
         Action::Rewrite {
             replaced: header.total(),
@@ -497,6 +537,9 @@ impl Tracker {
         }
         if let Some(findings) = statement.findings().filter(|_| kind == Kind::Bind) {
             self.note(findings);
+            if std::mem::take(&mut self.discards_sequences) {
+                self.push_discard();
+            }
         }
         Some(Target::Statement(statement.id()))
     }
@@ -542,8 +585,14 @@ impl Tracker {
             } else {
                 self.watch(text_of(names.unnamed()));
             }
+            if std::mem::take(&mut self.discards_sequences) {
+                self.push_discard();
+            }
         }
         if self.unnamed.mark == Some(names.unnamed_mark()) {
+            if !self.scratch.is_empty() {
+                return Some(Target::Unnamed);
+            }
             self.ledger.push(kind, Fate::Forward);
             return None;
         }

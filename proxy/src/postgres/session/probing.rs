@@ -1,6 +1,7 @@
 //! What a session leaves behind at a transaction's end: asking the server, and what follows.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use entrapool_metrics::{PinGuard, PinReason, ProbeResult};
 use entrapool_protocol::Sink;
@@ -159,6 +160,25 @@ impl Session {
         } else {
             hold.lease.applied = Arc::new(found.clone());
             hold.restoring = adapt(&mut hold.lease, self.registered.number, &self.settings);
+        }
+    }
+
+    /// Notes whose sequences' values the backend has now. Returns what may be left: the values,
+    /// if anybody in this pool has ever asked for them.
+    pub(super) fn advance(&mut self, hold: &mut Hold, effects: Effects) -> Effects {
+        let recalls = &self.pool.shared().recalls;
+        if effects.any(Effects::RECALL) {
+            recalls.store(true, Ordering::Relaxed);
+        }
+        let left = effects.without(Effects::ADVANCE | Effects::RECALL);
+        if !effects.any(Effects::ADVANCE | Effects::SEQUENCE | Effects::CODE) {
+            return left;
+        }
+        hold.lease.sequences_of = self.registered.number;
+        self.advanced_on = hold.lease.number;
+        match effects.any(Effects::ADVANCE) && recalls.load(Ordering::Relaxed) {
+            true => left | Effects::SEQUENCE,
+            false => left,
         }
     }
 

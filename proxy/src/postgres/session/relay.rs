@@ -9,6 +9,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use entrapool_protocol::postgres::error::ServerError;
 use entrapool_protocol::postgres::message;
 use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::statements::Statements;
-use entrapool_protocol::postgres::tracker::{Boundary, Event};
+use entrapool_protocol::postgres::tracker::{Boundary, Event, Values};
 use entrapool_protocol::postgres::{Status, Violation};
 use tokio::task::JoinHandle;
 
@@ -161,6 +162,8 @@ impl Session {
                 statements,
                 settings,
                 registered,
+                advanced_on,
+                pool,
                 route,
                 ..
             } = self;
@@ -168,6 +171,8 @@ impl Session {
                 statements,
                 settings,
                 number: registered.number,
+                advanced_on: *advanced_on,
+                recalls: &pool.shared().recalls,
                 route,
             };
             match client.poll_read_with(cx, |bytes| requests.forward(hold, bytes)) {
@@ -186,6 +191,8 @@ impl Session {
             statements,
             settings,
             registered,
+            advanced_on,
+            pool,
             route,
             ..
         } = self;
@@ -193,6 +200,8 @@ impl Session {
             statements,
             settings,
             number: registered.number,
+            advanced_on: *advanced_on,
+            recalls: &pool.shared().recalls,
             route,
         }
     }
@@ -315,7 +324,8 @@ impl Session {
         let effects = hold.lease.tracker.take_effects();
         if !effects.is_empty() {
             let names = hold.lease.tracker.take_custom();
-            hold.lease.residue |= effects | self.remember(names);
+            let left = self.advance(hold, effects) | self.remember(names);
+            hold.lease.residue |= left;
         }
     }
 
@@ -351,10 +361,21 @@ struct Requests<'a> {
     statements: &'a mut Statements,
     settings: &'a Arc<Settings>,
     number: u64,
+    advanced_on: u64,
+    recalls: &'a AtomicBool,
     route: &'a Route,
 }
 
 impl Requests<'_> {
+    fn whose_values(&self, backend: &Backend) -> Values {
+        match backend.sequences_of {
+            0 => Values::Own,
+            other if other == self.number && backend.number == self.advanced_on => Values::Own,
+            _ if self.recalls.load(Ordering::Relaxed) => Values::Foreign,
+            _ => Values::Unasked,
+        }
+    }
+
     /// Stages what the client sent just now.
     #[inline]
     fn forward(&mut self, hold: &mut Hold, bytes: &[u8]) -> Result<(), Outcome> {
@@ -398,6 +419,8 @@ impl Requests<'_> {
             if adapt(backend, self.number, self.settings) {
                 self.route.metrics.settings_carried.inc();
             }
+            let values = self.whose_values(backend);
+            backend.tracker.set_sequences(values);
         }
         let names = self.route.mode().shares().then_some(&mut *self.statements);
         let taken = backend
