@@ -7,6 +7,7 @@ use super::scan::{Findings, scan};
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How every name begins that we give to a statement on a backend.
@@ -87,6 +88,8 @@ pub enum Watch {
 #[derive(Debug, Default)]
 pub struct Dictionary {
     watch: Watch,
+    /// How often a schema may have changed: see [`Dictionary::schema_changed`].
+    edition: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -133,6 +136,7 @@ impl Dictionary {
     pub fn new(watch: Watch) -> Self {
         Self {
             watch,
+            edition: AtomicU64::new(0),
             known: Mutex::default(),
         }
     }
@@ -143,8 +147,19 @@ impl Dictionary {
         self.watch
     }
 
+    /// What a text means may have changed: who prepares it from now on does not share it with
+    /// those who did before. The server refuses theirs if the type of its result is another,
+    /// since drivers go by what they were told of it.
+    pub fn schema_changed(&self) {
+        self.edition.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The statement with this body, parsed in this context; made if it is new.
     pub fn intern(&self, context: u64, body: &[u8]) -> Arc<Statement> {
+        let context = match context {
+            OURS => OURS,
+            context => context ^ self.edition.load(Ordering::Relaxed).rotate_left(40),
+        };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ByBody(statement)) =
             known.statements.get(&context).and_then(|all| all.get(body))
@@ -241,6 +256,13 @@ impl Statements {
     /// (`DateStyle`) and some looked up by it (`search_path`).
     pub fn set_context(&mut self, context: u64) {
         self.context = context;
+    }
+
+    /// The server has refused a statement as stale: all are what their texts mean now.
+    pub(super) fn renew(&mut self, dictionary: &Dictionary) {
+        for statement in self.names.iter_mut().flat_map(|names| names.values_mut()) {
+            *statement = dictionary.intern(self.context, statement.body());
+        }
     }
 
     /// What the client calls `name`.
@@ -393,6 +415,10 @@ mod tests {
         let two = dictionary.intern(0, b"select 2\0\0\0");
         assert_ne!(one.id(), two.id());
         assert_ne!(one.id(), dictionary.intern(1, b"select 1\0\0\0").id());
+        let ours = dictionary.intern(OURS, b"select 1\0\0\0");
+        dictionary.schema_changed();
+        assert_ne!(one.id(), dictionary.intern(0, b"select 1\0\0\0").id());
+        assert_eq!(ours.id(), dictionary.intern(OURS, b"select 1\0\0\0").id());
         let mut name = Vec::new();
         two.push_name(&mut name);
         assert_eq!(name, b"entrapool_2");

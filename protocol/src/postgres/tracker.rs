@@ -7,6 +7,7 @@
 
 mod back;
 mod front;
+mod named;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -277,9 +278,7 @@ impl Tracker {
             .dictionary
             .intern(statements::OURS, &probe::parse_body());
         self.scratch.clear();
-        if !self.prepared.touch(statement.id()) {
-            self.push_parse(&statement, Fate::Report);
-        }
+        self.hold(&statement, Fate::Report);
         let name = |out: &mut Vec<u8>| statement.push_name(out);
         probe::bind(&mut self.scratch, name, asked, custom, role);
         self.ledger.push(Kind::Bind, Fate::Report);

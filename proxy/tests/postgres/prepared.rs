@@ -289,3 +289,40 @@ async fn what_a_text_means_is_the_sessions_own() {
     }
     assert_eq!(proxy.logins().await, 1.0);
 }
+
+#[tokio::test]
+async fn a_result_of_another_type_is_refused_once_and_to_nobody_else() {
+    let azure = shared().await;
+    let database = azure.new_database().await;
+    let proxy = Sidecar::on(&azure)
+        .database(&database)
+        .pool(1)
+        .start()
+        .await;
+    let (mut one, mut other) = (proxy.raw().await, proxy.raw().await);
+    one.query("create table t (n int); insert into t values (1)")
+        .await;
+    let prepare = [parse("s", "select * from t"), describe(b'S', "s"), sync()].concat();
+    let run = [bind("s", &[]), execute(), sync()].concat();
+    for raw in [&mut one, &mut other] {
+        raw.send(&prepare).await;
+        assert_eq!(tags(&raw.until(b'Z').await), "1tTZ");
+        raw.send(&run).await;
+        assert_eq!(tags(&raw.until(b'Z').await), "2DCZ");
+    }
+    one.query("alter table t add column more text").await;
+    // Both have been told what the result looks like, and each is told that it does not.
+    for raw in [&mut one, &mut other] {
+        raw.send(&run).await;
+        let refused = raw.until(b'Z').await;
+        assert_eq!(refused[0].fields()[&'C'], "0A000");
+        raw.send(&run).await;
+        assert_eq!(tags(&raw.until(b'Z').await), "2DCZ");
+    }
+    // Who prepares it now knows better, though the server had it in its old form.
+    let mut third = proxy.raw().await;
+    third.send(&prepare).await;
+    assert_eq!(tags(&third.until(b'Z').await), "1tTZ");
+    third.send(&run).await;
+    assert_eq!(tags(&third.until(b'Z').await), "2DCZ");
+}

@@ -265,6 +265,9 @@ impl Tracker {
                 if effects.any(Effects::DISCARD_ALL | Effects::DEALLOCATE_ALL) {
                     self.forget_statements(names);
                 }
+                if changes_schema(tag) {
+                    self.dictionary.schema_changed();
+                }
                 // `SET LOCAL` has the tag of `SET`: where texts are looked at, they know better.
                 self.effects |= match self.dictionary.watch() {
                     Watch::Tags => effects,
@@ -327,6 +330,13 @@ impl Tracker {
             return Ok(Seen::Passing);
         };
         let at = self.ledger.first();
+        let mut names = names;
+        if is_stale_plan(body) {
+            self.dictionary.schema_changed();
+            if let Some(names) = names.as_deref_mut() {
+                names.renew(&self.dictionary);
+            }
+        }
         if owed.kind.is_extended() {
             self.fail_batch(names);
         } else if owed.kind == Kind::Query {
@@ -375,6 +385,29 @@ impl Tracker {
             expected,
         }
     }
+}
+
+/// Whether a command may have changed what the result of a statement looks like.
+fn changes_schema(tag: &[u8]) -> bool {
+    tag.starts_with(b"ALTER ") || tag.starts_with(b"DROP ") || tag == b"CREATE VIEW"
+}
+
+/// "cached plan must not change result type", in any language: by the place in PostgreSQL's
+/// source that says it (the field `R`), which has no other error of this code.
+fn is_stale_plan(mut body: &[u8]) -> bool {
+    let mut code = false;
+    while let Some((&field, rest)) = body.split_first() {
+        let Some((value, rest)) = split_cstr(rest) else {
+            return false;
+        };
+        match (field, value) {
+            (b'C', value) => code = value == b"0A000",
+            (b'R', b"RevalidateCachedQuery") => return code,
+            _ => {}
+        }
+        body = rest;
+    }
+    false
 }
 
 fn parameter(header: Header, message: &[u8]) -> Result<Seen<'_>, Violation> {
