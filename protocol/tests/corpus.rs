@@ -34,7 +34,7 @@ fn vary(data: &[u8], check: fn(&[u8])) {
     let Some((&[_, count], rest)) = data.split_first_chunk::<2>() else {
         return;
     };
-    for flags in 0..8 {
+    for flags in 0..16 {
         check(&[&[flags, count], rest].concat());
     }
     for part in 1..8 {
@@ -55,6 +55,11 @@ fn front() {
 #[test]
 fn back() {
     replay("back", checks::back::check);
+}
+
+#[test]
+fn scan() {
+    replay("scan", checks::scan::check);
 }
 
 #[test]

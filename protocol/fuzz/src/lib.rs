@@ -7,5 +7,6 @@ pub mod back;
 pub mod front;
 pub mod input;
 pub mod login;
+pub mod scan;
 pub mod server;
 pub mod startup;

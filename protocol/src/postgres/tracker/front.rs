@@ -1,6 +1,6 @@
 //! Hot path: no allocation, no copies of passing bytes. From the client to the server.
 
-use super::{Rest, Tracker, message, statements};
+use super::{Rest, Tracker, message};
 use crate::Sink;
 use crate::postgres::Violation;
 use crate::postgres::frame::{HEADER, Header};
@@ -9,7 +9,7 @@ use crate::postgres::scan::{Findings, deallocated};
 use crate::postgres::statements::{Statements, Watch, text_of};
 
 /// Makes `currval` and `lastval` unknown to the session.
-const DISCARD_SEQUENCES: &[u8] = b"DISCARD SEQUENCES";
+pub(super) const DISCARD_SEQUENCES: &[u8] = b"DISCARD SEQUENCES";
 /// Largest Query whose text is looked at.
 const LARGEST_TEXT: usize = 16 * 1024;
 
@@ -241,22 +241,6 @@ impl Tracker {
         Action::Rewrite {
             replaced: header.len(),
         }
-    }
-
-    /// The same in front of a Bind, whose rewritten form comes into `scratch` behind it.
-    pub(super) fn push_discard(&mut self) {
-        let mut body = DISCARD_SEQUENCES.to_vec();
-        body.extend_from_slice(&[0; 3]);
-        let statement = self.dictionary.intern(statements::OURS, &body);
-        self.hold(&statement, Fate::Swallow);
-        message::framed(&mut self.scratch, b'B', |out| {
-            out.push(0);
-            statement.push_name(out);
-            out.extend_from_slice(&[0; 7]);
-        });
-        self.ledger.push(Kind::Bind, Fate::Swallow);
-        self.scratch.extend_from_slice(&message::EXECUTE_ALL);
-        self.ledger.push(Kind::Execute, Fate::Swallow);
     }
 }
 

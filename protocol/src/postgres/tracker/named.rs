@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::front::{Action, malformed, too_large, whole_within};
-use super::{Change, Tracker, message, statements};
+use super::front::{Action, DISCARD_SEQUENCES, malformed, too_large, whole_within};
+use super::{Change, Tracker, Values, message, statements};
 use crate::postgres::Violation;
 use crate::postgres::frame::{HEADER, Header, split_cstr};
 use crate::postgres::ledger::{Fate, Kind};
@@ -188,7 +188,7 @@ impl Tracker {
         if portal.len() + name.len() >= LARGEST_NAMES {
             return Err(too_large(header, LARGEST_NAMES));
         }
-        if self.is_name_in_doubt(name, names) {
+        if self.is_name_in_doubt(name, names) || self.is_discard_in_doubt() {
             return Ok(Action::Stall);
         }
         let Some(id) = self.use_statement(name, names, Kind::Bind) else {
@@ -396,10 +396,39 @@ impl Tracker {
         self.ledger.push(kind, fate);
     }
 
+    /// The same in front of a Bind, whose rewritten form comes into `scratch` behind it.
+    fn push_discard(&mut self) {
+        let statement = self.discard_statement();
+        self.hold(&statement, Fate::Swallow);
+        message::framed(&mut self.scratch, b'B', |out| {
+            out.push(0);
+            statement.push_name(out);
+            out.extend_from_slice(&[0; 7]);
+        });
+        self.ledger.push(Kind::Bind, Fate::Swallow);
+        self.scratch.extend_from_slice(&message::EXECUTE_ALL);
+        self.ledger.push(Kind::Execute, Fate::Swallow);
+    }
+
+    fn discard_statement(&self) -> Arc<Statement> {
+        let mut body = DISCARD_SEQUENCES.to_vec();
+        body.extend_from_slice(&[0; 3]);
+        self.dictionary.intern(statements::OURS, &body)
+    }
+
+    fn is_discard_in_doubt(&self) -> bool {
+        self.sequences != Values::Own
+            && !self.undo.is_empty()
+            && self.is_held_in_doubt(self.discard_statement().id())
+    }
+
     /// PostgreSQL refuses a name that is taken (42P05), but only after it has read the text and
     /// looked at the transaction. So the server gets it, under a name that is taken there.
     fn duplicate(&mut self, name: &[u8], body: &[u8], header: Header) -> Action {
         let taken = self.dictionary.intern(statements::OURS, NO_STATEMENT);
+        if self.is_held_in_doubt(taken.id()) {
+            return Action::Stall;
+        }
         self.hold(&taken, Fate::Swallow);
         message::framed_longer(&mut self.scratch, b'P', 0, |out| {
             taken.push_name(out);
