@@ -26,9 +26,9 @@ impl Effects {
     pub const RELATION: Self = Self(128);
     /// `pg_advisory_lock` and its kin.
     pub const LOCK: Self = Self(256);
-    /// `nextval`, `currval` and their kin.
+    /// A sequence's value for this session, which somebody asks for.
     pub const SEQUENCE: Self = Self(512);
-    /// `INSERT` and others that may advance a sequence by a column's default.
+    /// `nextval`, and `INSERT` and others that may advance a sequence by a column's default.
     pub const ADVANCE: Self = Self(8192);
     /// `currval`, `lastval`: asks for what was advanced before.
     pub const RECALL: Self = Self(16384);

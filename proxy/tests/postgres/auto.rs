@@ -137,7 +137,11 @@ async fn what_no_server_shows_pins_to_the_end() {
     let admin = proxy.client().await;
     admin.batch_execute("create sequence s").await.unwrap();
     for (reason, makes, ends) in [
-        ("sequence", "select nextval('s')", "select 1"),
+        (
+            "sequence",
+            "select nextval('s'); select lastval()",
+            "select 1",
+        ),
         ("hidden", "select setseed(0.5)", "reset all"),
         (
             "setting",

@@ -18,7 +18,7 @@ pub(super) enum Function {
 pub(super) fn function(name: &[u8]) -> Function {
     match name {
         b"set_config" => Function::SetConfig,
-        b"nextval" | b"setval" => Function::Leaves(Effects::SEQUENCE),
+        b"nextval" | b"setval" => Function::Leaves(Effects::ADVANCE),
         b"currval" | b"lastval" => Function::Leaves(Effects::SEQUENCE.with(Effects::RECALL)),
         b"setseed" => Function::Leaves(Effects::HIDDEN),
         _ if is_lock(name) => match ends_with_transaction(name) {

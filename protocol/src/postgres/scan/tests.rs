@@ -90,7 +90,8 @@ fn what_may_be_left() {
         ("unlisten *", Effects::LISTEN),
         ("prepare p as select 1", Effects::PREPARE),
         ("deallocate p", Effects::PREPARE | Effects::FORGET),
-        ("select nextval('s')", Effects::SEQUENCE),
+        ("select nextval('s')", Effects::ADVANCE),
+        ("select lastval()", Effects::SEQUENCE | Effects::RECALL),
         (
             "insert into t values (currval('s'))",
             Effects::SEQUENCE | Effects::RECALL | Effects::ADVANCE,
