@@ -41,6 +41,9 @@ impl Effects {
     /// `DISCARD`, `DEALLOCATE`: the session may lose prepared statements, ours too.
     pub const FORGET: Self = Self(4096);
 
+    /// State that stays on the backend for certain, if the statement succeeds.
+    pub const STATE: Self = Self(32768);
+
     /// The hints of one command tag (without its terminator).
     #[must_use]
     pub fn of_tag(tag: &[u8]) -> Self {

@@ -51,12 +51,12 @@ impl Findings {
     fn setting(&mut self, name: Option<&str>) {
         self.add(Effects::SETTING);
         let Some(name) = name else {
-            self.add(Effects::UNNAMED);
+            self.add(Effects::UNNAMED | Effects::STATE);
             return;
         };
         if name.eq_ignore_ascii_case("seed") {
             // The server does not tell its value.
-            self.add(Effects::HIDDEN);
+            self.add(Effects::HIDDEN | Effects::STATE);
         }
         if !name.contains('.') || self.custom.iter().any(|known| **known == *name) {
             return;
@@ -172,12 +172,13 @@ fn first_word(word: &[u8], lexer: &mut Lexer<'_>, findings: &mut Findings) {
         }
         b"reset" => findings.add(Effects::SETTING),
         b"discard" => findings.add(Effects::SETTING | Effects::RELATION | Effects::FORGET),
-        b"listen" | b"unlisten" => findings.add(Effects::LISTEN),
+        b"listen" => findings.add(Effects::LISTEN | Effects::STATE),
+        b"unlisten" => findings.add(Effects::LISTEN),
         b"prepare" => {
             if matches!(lexer.peek(), Token::Word(b"transaction")) {
                 return lexer.skip_statement();
             }
-            findings.add(Effects::PREPARE);
+            findings.add(Effects::PREPARE | Effects::STATE);
         }
         b"deallocate" => findings.add(Effects::PREPARE | Effects::FORGET),
         b"declare" => return declare(lexer, findings),
@@ -188,7 +189,7 @@ fn first_word(word: &[u8], lexer: &mut Lexer<'_>, findings: &mut Findings) {
             return code(lexer, findings);
         }
         b"call" => findings.add(Effects::CODE),
-        b"load" => findings.add(Effects::HIDDEN),
+        b"load" => findings.add(Effects::HIDDEN | Effects::STATE),
         b"insert" | b"copy" | b"merge" => findings.add(Effects::ADVANCE),
         _ => {}
     }
@@ -245,7 +246,7 @@ fn declare(lexer: &mut Lexer<'_>, findings: &mut Findings) {
     let mut holds = lexer.fork();
     loop {
         match holds.next() {
-            Token::Word(b"hold") => break findings.add(Effects::CURSOR),
+            Token::Word(b"hold") => break findings.add(Effects::CURSOR | Effects::STATE),
             Token::End | Token::Punctuation(b';') | Token::Word(b"for") => break,
             _ => {}
         }
@@ -312,11 +313,17 @@ impl Before {
 
 /// Everything else up to the statement's end: temporary relations, and calls.
 fn rest(mut before: Before, lexer: &mut Lexer<'_>, findings: &mut Findings) {
+    let stays = findings.effects.only(Effects::STATE);
     loop {
         match lexer.next() {
             Token::End | Token::Punctuation(b';') => return,
+            // ON COMMIT DROP: of this statement, nothing stays.
+            Token::Word(b"commit") if lexer.peek() == Token::Word(b"drop") => {
+                findings.effects = findings.effects.without(Effects::STATE) | stays;
+                before = Before::Anything;
+            }
             Token::Word(b"temp" | b"temporary") if before == Before::Creation => {
-                findings.add(Effects::RELATION);
+                findings.add(Effects::RELATION | Effects::STATE);
                 before = Before::Creation;
             }
             Token::Word(word) => {

@@ -82,6 +82,8 @@ pub enum Watch {
     Tags,
     /// By their texts.
     Texts,
+    /// By their texts, and what would leave state on the backend for certain is refused.
+    Strictly,
 }
 
 /// All statements of one pool, each once.
@@ -172,7 +174,7 @@ impl Dictionary {
         known.next_id = known.next_id.wrapping_add(1);
         let findings = match self.watch {
             Watch::Tags => None,
-            Watch::Texts => Some(scan(text_of(body), &mut Vec::new())),
+            Watch::Texts | Watch::Strictly => Some(scan(text_of(body), &mut Vec::new())),
         };
         let statement = Arc::new(Statement {
             id: known.next_id,

@@ -88,8 +88,8 @@ pub struct Tracker {
     /// A request that may make the server forget statements, until its batch is answered.
     forgets: Option<Forgets>,
     undo: VecDeque<Undo>,
-    /// The errors of [`Fate::Replace`], with the ledger's numbers of their requests.
-    replacements: VecDeque<(u64, Vec<u8>)>,
+    /// The errors of [`Fate::Replace`].
+    replacements: VecDeque<Replacement>,
     /// For messages that are rewritten or injected; kept for its memory.
     scratch: Vec<u8>,
     /// For texts in lower case; kept for its memory.
@@ -115,6 +115,17 @@ struct Forgets {
     at: u64,
     /// The batch that it belongs to.
     batch: u64,
+}
+
+/// The error that a client gets instead of the server's.
+#[derive(Debug, Default)]
+struct Replacement {
+    /// The ledger's number of the request.
+    at: u64,
+    /// The SQLSTATE of the server's.
+    instead_of: &'static str,
+    /// An ErrorResponse.
+    error: Vec<u8>,
 }
 
 /// What has to be put back when the server skips a request that we had booked as done.
@@ -338,19 +349,26 @@ impl Tracker {
         }
     }
 
-    /// The error that the client gets for the next request pushed.
-    fn replace_next(&mut self, error: Vec<u8>) {
-        self.replacements.push_back((self.ledger.next(), error));
+    /// The error that the client gets for the next request pushed, if the server fails it with
+    /// this code.
+    fn replace_next(&mut self, instead_of: &'static str, report: &message::Report) {
+        let mut error = Vec::new();
+        report.encode(&mut error);
+        self.replacements.push_back(Replacement {
+            at: self.ledger.next(),
+            instead_of,
+            error,
+        });
     }
 
     /// The error prepared for request `at`. Those of requests before it were never asked for.
-    fn replacement(&mut self, at: u64) -> Vec<u8> {
-        while let Some((number, error)) = self.replacements.pop_front() {
-            if number == at {
-                return error;
+    fn replacement(&mut self, at: u64) -> Replacement {
+        while let Some(replacement) = self.replacements.pop_front() {
+            if replacement.at == at {
+                return replacement;
             }
         }
-        Vec::new()
+        Replacement::default()
     }
 
     /// Books a change that must be undone if the server skips the next request pushed.

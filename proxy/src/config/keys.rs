@@ -360,12 +360,17 @@ pub(super) static CONNECT_TIMEOUT: Key<Span> = Key {
 pub(super) static POOL_MODE: Key<Choice<PoolMode>> = Key {
     name: "pool_mode",
     shape: Choice {
-        all: &[PoolMode::Auto, PoolMode::Transaction, PoolMode::Session],
+        all: &[
+            PoolMode::Auto,
+            PoolMode::Strict,
+            PoolMode::Transaction,
+            PoolMode::Session,
+        ],
         word: PoolMode::as_str,
     },
     absent: Absent::Default("auto"),
     scope: Scope::UrlTable,
-    help: "When a backend may change hands: after each transaction, but for sessions with state that can't be carried (auto); after each transaction (PgBouncer's rules); when its client has gone.",
+    help: "When a backend may change hands: after each transaction, but for sessions with state that can't be carried (auto); the same, and statements that would leave such state are refused (strict); after each transaction (PgBouncer's rules); when its client has gone.",
 };
 
 pub(super) static POOL_SIZE: Key<Count> = Key {

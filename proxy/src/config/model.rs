@@ -361,6 +361,8 @@ pub struct PoolLimits {
 pub enum PoolMode {
     /// After each transaction, if the session has left nothing that can't be carried.
     Auto,
+    /// As `Auto`, but what would keep a backend is refused.
+    Strict,
     /// When the client has gone; the session is reset in between.
     Session,
     /// After each transaction.
@@ -379,6 +381,7 @@ impl PoolMode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
+            Self::Strict => "strict",
             Self::Session => "session",
             Self::Transaction => "transaction",
         }

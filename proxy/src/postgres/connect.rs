@@ -75,6 +75,7 @@ impl Connector {
             token,
             watch: match config.pool.mode {
                 PoolMode::Auto => Watch::Texts,
+                PoolMode::Strict => Watch::Strictly,
                 PoolMode::Transaction | PoolMode::Session => Watch::Tags,
             },
             metrics,

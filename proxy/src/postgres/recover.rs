@@ -104,7 +104,7 @@ async fn restore(backend: &mut Backend, mode: PoolMode) -> Result<(), Unfit> {
     match mode {
         PoolMode::Session => query(backend, RESET_SESSION).await?,
         _ if backend.residue.is_empty() => {}
-        PoolMode::Auto | PoolMode::Transaction => {
+        PoolMode::Auto | PoolMode::Strict | PoolMode::Transaction => {
             if backend.residue.any(Effects::PREPARE | Effects::CODE) {
                 query(backend, FORGET_STATEMENTS).await?;
             }

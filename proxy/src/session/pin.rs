@@ -57,8 +57,12 @@ pub fn judge(boundary: Boundary, residue: Residue, client: Client, mode: PoolMod
         (Boundary::Inside, Client::Gone, ..) => Verdict::Recover,
         (Boundary::Idle, Client::Gone, PoolMode::Session, _) => Verdict::Clean,
         (Boundary::Idle, _, _, Residue::None) => Verdict::Release,
-        (Boundary::Idle, Client::Here, PoolMode::Auto, Residue::Suspected) => Verdict::Probe,
-        (Boundary::Idle, Client::Here, PoolMode::Auto, Residue::Kept) => Verdict::Keep,
+        (Boundary::Idle, Client::Here, PoolMode::Auto | PoolMode::Strict, Residue::Suspected) => {
+            Verdict::Probe
+        }
+        (Boundary::Idle, Client::Here, PoolMode::Auto | PoolMode::Strict, Residue::Kept) => {
+            Verdict::Keep
+        }
         (Boundary::Idle, ..) => Verdict::Clean,
     }
 }
@@ -71,7 +75,7 @@ mod tests {
     fn the_table() {
         use Boundary::{Idle, Inside};
         use Client::{Gone, Here};
-        use PoolMode::{Auto, Session, Transaction};
+        use PoolMode::{Auto, Session, Strict, Transaction};
         use Residue::{Kept, None, Suspected};
         use Verdict::{Clean, Keep, Probe, Recover, Release};
         // By residue: none, suspected, kept.
@@ -80,6 +84,10 @@ mod tests {
             (Idle, Gone, Auto, [Release, Clean, Clean]),
             (Inside, Here, Auto, [Keep, Keep, Keep]),
             (Inside, Gone, Auto, [Recover, Recover, Recover]),
+            (Idle, Here, Strict, [Release, Probe, Keep]),
+            (Idle, Gone, Strict, [Release, Clean, Clean]),
+            (Inside, Here, Strict, [Keep, Keep, Keep]),
+            (Inside, Gone, Strict, [Recover, Recover, Recover]),
             (Idle, Here, Transaction, [Release, Clean, Clean]),
             (Idle, Gone, Transaction, [Release, Clean, Clean]),
             (Inside, Here, Transaction, [Keep, Keep, Keep]),

@@ -349,3 +349,48 @@ async fn a_sequences_value_is_nobody_elses() {
     third.send(&asked.concat()).await;
     assert_eq!(refused(&third.until(b'Z').await), "55000");
 }
+
+#[tokio::test]
+async fn strict_refuses_what_would_pin() {
+    let azure = shared().await;
+    let database = azure.new_database().await;
+    let launch = Sidecar::on(&azure).database(&database);
+    let proxy = launch.key("pool_mode", "strict").pool(1).start().await;
+    let mut one = proxy.raw().await;
+    for sql in [
+        "create temp table t (n int)",
+        "select pg_advisory_lock(1)",
+        "declare c cursor with hold for select 1",
+        "listen news",
+        "prepare p as select 1",
+        "select 1; select lastval()",
+    ] {
+        let answer = one.query(sql).await;
+        assert_eq!(tags(&answer), "EZ", "{sql}");
+        assert_eq!(refused(&answer), "0A000", "{sql}");
+        assert!(answer[0].fields()[&'H'].contains("pool_mode=auto"));
+        let prepare = crate::sidecar::raw::parse("s", sql.split("; ").last().unwrap());
+        one.send(&[prepare, crate::sidecar::raw::sync()].concat())
+            .await;
+        assert_eq!(refused(&one.until(b'Z').await), "0A000", "{sql}");
+    }
+    // It fails like any other statement.
+    run(&mut one, "begin").await;
+    assert_eq!(refused(&one.query("listen news").await), "0A000");
+    assert_eq!(refused(&one.query("select 1").await), "25P02");
+    run(&mut one, "rollback").await;
+    // What can be carried is.
+    run(
+        &mut one,
+        "set work_mem = '1234kB'; create sequence s; select nextval('s')",
+    )
+    .await;
+    let mut other = proxy.raw().await;
+    run(&mut other, "select 1").await;
+    assert_eq!(
+        run(&mut one, "show work_mem").await.as_deref(),
+        Some("1234kB")
+    );
+    let metrics = proxy.metrics().await;
+    assert!(metrics.value("entrapool_handovers_total", &[]) >= 2.0);
+}

@@ -19,11 +19,14 @@ pub(super) fn function(name: &[u8]) -> Function {
     match name {
         b"set_config" => Function::SetConfig,
         b"nextval" | b"setval" => Function::Leaves(Effects::ADVANCE),
-        b"currval" | b"lastval" => Function::Leaves(Effects::SEQUENCE.with(Effects::RECALL)),
-        b"setseed" => Function::Leaves(Effects::HIDDEN),
+        b"currval" | b"lastval" => {
+            Function::Leaves(Effects::SEQUENCE.with(Effects::RECALL).with(Effects::STATE))
+        }
+        b"setseed" => Function::Leaves(Effects::HIDDEN.with(Effects::STATE)),
         _ if is_lock(name) => match ends_with_transaction(name) {
             true => Function::Harmless,
-            false => Function::Leaves(Effects::LOCK),
+            false if name.starts_with(b"pg_advisory_unlock") => Function::Leaves(Effects::LOCK),
+            false => Function::Leaves(Effects::LOCK.with(Effects::STATE)),
         },
         _ if HARMLESS.binary_search(&name).is_ok() => Function::Harmless,
         _ => Function::Unknown,

@@ -1,7 +1,8 @@
 use super::*;
 
 fn effects(text: &str) -> Effects {
-    scan(text.as_bytes(), &mut Vec::new()).effects
+    let found = scan(text.as_bytes(), &mut Vec::new()).effects;
+    found.without(Effects::STATE)
 }
 
 fn custom(text: &str) -> Vec<String> {
@@ -127,6 +128,41 @@ fn what_may_be_left() {
         ("select $A$ $a$, setseed(1) $A$", NOTHING),
     ] {
         assert_eq!(effects(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_stays_for_certain() {
+    let stays = |text: &str| {
+        let found = scan(text.as_bytes(), &mut Vec::new());
+        found.effects.any(Effects::STATE)
+    };
+    for text in [
+        "create temp table t ()",
+        "select 1 into temp t",
+        "declare c cursor with hold for select 1",
+        "select pg_advisory_lock(1)",
+        "listen a",
+        "prepare p as select 1",
+        "load 'x'",
+        "select setseed(1)",
+        "select currval('s')",
+        "select set_config($1, $2, false)",
+    ] {
+        assert!(stays(text), "{text}");
+    }
+    for text in [
+        "create table t ()",
+        "create temp table t on commit drop as select 1",
+        "drop table t",
+        "declare c cursor for select 1",
+        "select pg_advisory_xact_lock(1), pg_advisory_unlock(1)",
+        "unlisten a; deallocate p; close c; reset all; discard all",
+        "set app.user = 'x'; select set_config('a.b', $1, false)",
+        "select nextval('s')",
+        "select f(); do 'x'; call p()",
+    ] {
+        assert!(!stays(text), "{text}");
     }
 }
 

@@ -271,7 +271,7 @@ impl Tracker {
                 // `SET LOCAL` has the tag of `SET`: where texts are looked at, they know better.
                 self.effects |= match self.dictionary.watch() {
                     Watch::Tags => effects,
-                    Watch::Texts => effects.without(Effects::SETTING),
+                    Watch::Texts | Watch::Strictly => effects.without(Effects::SETTING),
                 };
             }
             None if header.total() <= LARGEST_SEEN => return Ok(Seen::Wait),
@@ -345,11 +345,10 @@ impl Tracker {
         Ok(match owed.fate {
             Fate::Replace => {
                 let own = self.replacement(at);
-                let expected = ServerError::read(own.get(HEADER..).unwrap_or_default());
                 // It may fail for another reason first: that is the client's to know.
                 let is_whole = seen == header.total();
-                let error = match expected.code == ServerError::read(body).code || !is_whole {
-                    true => own,
+                let error = match own.instead_of == ServerError::read(body).code || !is_whole {
+                    true => own.error,
                     false => message.get(..seen).unwrap_or_default().to_vec(),
                 };
                 Seen::Before(Event::Insert(Cow::Owned(error)))

@@ -3,11 +3,15 @@
 use super::{Rest, Tracker, message};
 use crate::Sink;
 use crate::postgres::Violation;
+use crate::postgres::effect::Effects;
 use crate::postgres::frame::{HEADER, Header};
 use crate::postgres::ledger::{Fate, Kind};
+use crate::postgres::message::Report;
 use crate::postgres::scan::{Findings, deallocated};
 use crate::postgres::statements::{Statements, Watch, text_of};
 
+/// What no server can read.
+const NO_SQL: &[u8] = b"refused";
 /// Makes `currval` and `lastval` unknown to the session.
 pub(super) const DISCARD_SEQUENCES: &[u8] = b"DISCARD SEQUENCES";
 /// Largest Query whose text is looked at.
@@ -195,12 +199,17 @@ impl Tracker {
     /// Query and FunctionCall. A Query ends the unnamed statement (55.2.3).
     fn simple(&mut self, header: Header, message: &[u8], names: Option<&mut Statements>) -> Action {
         if header.tag == b'Q' {
-            if self.dictionary.watch() == Watch::Texts {
+            let before = self.effects;
+            if self.dictionary.watch() != Watch::Tags {
                 match header.body(message) {
                     Some(body) => self.watch(text_of(body)),
                     None if header.total() <= LARGEST_TEXT => return Action::Wait,
                     None => self.note(&Findings::unknown()),
                 }
+            }
+            if self.dictionary.watch() == Watch::Strictly && self.effects.any(Effects::STATE) {
+                self.effects = before;
+                return self.refuse(header);
             }
             if std::mem::take(&mut self.discards_sequences) {
                 return self.behind_discard(message, names);
@@ -222,6 +231,30 @@ impl Tracker {
         self.batch += 1;
         self.open = false;
         Action::Pass
+    }
+
+    /// Refuses a Query or Parse in strict mode: the server is made to fail at this place by what
+    /// it can't read.
+    pub(super) fn refuse(&mut self, header: Header) -> Action {
+        self.discards_sequences = false;
+        self.scratch.clear();
+        self.replace_next("42601", &refused());
+        if header.tag == b'Q' {
+            message::query(&mut self.scratch, NO_SQL);
+            self.ledger.push(Kind::Query, Fate::Replace);
+            self.batch += 1;
+            self.open = false;
+        } else {
+            let mut body = NO_SQL.to_vec();
+            body.extend_from_slice(&[0; 3]);
+            message::parse(&mut self.scratch, b"", &body);
+            self.unnamed.mark = None;
+            self.ledger.push(Kind::Parse, Fate::Replace);
+            self.open = true;
+        }
+        Action::Rewrite {
+            replaced: header.total(),
+        }
     }
 
     /// Puts `DISCARD SEQUENCES` in front of a Query that asks for a sequence's value, which would
@@ -265,4 +298,16 @@ pub(super) fn malformed(tag: u8, what: &'static str) -> Violation {
         tag: tag.into(),
         what,
     }
+}
+
+fn refused() -> Report {
+    Report::error(
+        "0A000",
+        "entrapool: with pool_mode=strict no statement may leave state in its session that \
+         another backend would not have",
+    )
+    .hint(
+        "Use a form that ends with its transaction (ON COMMIT DROP, pg_advisory_xact_lock, \
+         RETURNING ...), or pool_mode=auto, where such state keeps a backend with its client.",
+    )
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::front::{Action, DISCARD_SEQUENCES, malformed, too_large, whole_within};
 use super::{Change, Tracker, Values, message, statements};
 use crate::postgres::Violation;
+use crate::postgres::effect::Effects;
 use crate::postgres::frame::{HEADER, Header, split_cstr};
 use crate::postgres::ledger::{Fate, Kind};
-use crate::postgres::scan::{Deallocated, Findings, deallocated};
+use crate::postgres::message::Report;
+use crate::postgres::scan::{Deallocated, Findings, deallocated, scan};
 use crate::postgres::statements::{Statement, Statements, Watch, text_of};
 
 /// The largest message that has to be seen whole: the Parse of a named statement.
@@ -58,6 +60,12 @@ impl Tracker {
             return self.parse_in_part(header, unnamed, names);
         };
         let (name, body) = split_cstr(body).ok_or_else(|| malformed(b'P', "name"))?;
+        if self.dictionary.watch() == Watch::Strictly {
+            let findings = scan(text_of(body), &mut self.lowered);
+            if findings.effects.any(Effects::STATE) {
+                return Ok(self.refuse(header));
+            }
+        }
         if unnamed {
             if let Some(gone) = deallocated(text_of(body))
                 && names.get(&gone.name).is_some()
@@ -326,7 +334,7 @@ impl Tracker {
     }
 
     fn use_unnamed(&mut self, names: &Statements, kind: Kind) -> Option<Target> {
-        if kind == Kind::Bind && self.dictionary.watch() == Watch::Texts {
+        if kind == Kind::Bind && self.dictionary.watch() != Watch::Tags {
             if names.unnamed().is_empty() {
                 self.note(&Findings::unknown());
             } else {
@@ -388,7 +396,7 @@ impl Tracker {
     fn push_use(&mut self, kind: Kind, target: Target, name: &[u8]) {
         let fate = match target {
             Target::Unknown => {
-                self.replace_next(unknown_statement(name));
+                self.replace_next("26000", &unknown_statement(name));
                 Fate::Replace
             }
             Target::Statement(_) | Target::Unnamed => Fate::Forward,
@@ -435,7 +443,7 @@ impl Tracker {
             out.push(0);
             out.extend_from_slice(body);
         });
-        self.replace_next(duplicate_statement(name));
+        self.replace_next("42P05", &duplicate_statement(name));
         self.ledger.push(Kind::Parse, Fate::Replace);
         Action::Rewrite {
             replaced: header.total(),
@@ -459,24 +467,18 @@ fn push_target(target: Target, out: &mut Vec<u8>) {
     }
 }
 
-fn unknown_statement(name: &[u8]) -> Vec<u8> {
+fn unknown_statement(name: &[u8]) -> Report {
     let name = String::from_utf8_lossy(name);
-    encoded(&message::Report::error(
+    Report::error(
         "26000",
         format!("prepared statement \"{name}\" does not exist"),
-    ))
+    )
 }
 
-fn duplicate_statement(name: &[u8]) -> Vec<u8> {
+fn duplicate_statement(name: &[u8]) -> Report {
     let name = String::from_utf8_lossy(name);
-    encoded(&message::Report::error(
+    Report::error(
         "42P05",
         format!("prepared statement \"{name}\" already exists"),
-    ))
-}
-
-fn encoded(report: &message::Report) -> Vec<u8> {
-    let mut out = Vec::new();
-    report.encode(&mut out);
-    out
+    )
 }

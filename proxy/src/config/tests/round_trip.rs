@@ -237,6 +237,7 @@ fn pools() -> impl Strategy<Value = PoolLimits> {
     (
         prop_oneof![
             Just(PoolMode::Auto),
+            Just(PoolMode::Strict),
             Just(PoolMode::Session),
             Just(PoolMode::Transaction)
         ],

@@ -84,7 +84,7 @@ fn bounds_of_a_route() {
         ("connect_timeout", &["1s", "5min", "5m"], &["500ms", "6min"]),
         (
             "pool_mode",
-            &["auto", "transaction", "session"],
+            &["auto", "strict", "transaction", "session"],
             &["statement", "Session"],
         ),
         ("tls", &["negotiate", "direct"], &["on", "require"]),
@@ -184,7 +184,7 @@ fn messages_say_what_is_allowed() {
         ),
         (
             "pool_mode=statement",
-            "pool_mode: \"statement\" is not known; allowed: auto, transaction, session",
+            "pool_mode: \"statement\" is not known; allowed: auto, strict, transaction, session",
         ),
     ];
     for (query, message) in table {
