@@ -1,8 +1,8 @@
 //! Drivers of other languages through the sidecar: any user, no password, a pool of two. Each
 //! program in `drivers/` prints `OK`, or fails with what differed.
 //!
-//! `cargo xtask drivers` installs what they need; a missing driver is a failure. `transaction`
-//! mode runs always, `session` mode in a full test.
+//! `cargo xtask drivers` installs what they need; a missing driver is a failure. `auto` mode runs
+//! always, the others in a full test.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod sidecar;
@@ -22,6 +22,7 @@ const JDBC_JAR: &str = "/usr/share/java/postgresql.jar";
 /// Which pool mode, as in the configuration.
 #[derive(Clone, Copy)]
 enum Mode {
+    Auto,
     Transaction,
     Session,
 }
@@ -29,14 +30,15 @@ enum Mode {
 impl Mode {
     fn word(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Transaction => "transaction",
             Self::Session => "session",
         }
     }
 }
 
-/// Runs `command` on a database and a sidecar of its own. Behind `transaction` mode, many
-/// clients may not have led to more logins than the pool has backends.
+/// Runs `command` on a database and a sidecar of its own. Unless each client has a backend of its
+/// own, many may not have led to more logins than the pool has backends.
 async fn run(mode: Mode, mut command: Command) {
     let azure = shared().await;
     let database = azure.new_database().await;
@@ -74,10 +76,22 @@ async fn run(mode: Mode, mut command: Command) {
         String::from_utf8_lossy(&output.stderr),
         proxy.log().text()
     );
-    if let Mode::Transaction = mode {
+    if !matches!(mode, Mode::Session) {
         assert!(proxy.logins().await <= 2.0, "more logins than backends");
     }
+    if let Mode::Auto = mode {
+        println!("{}", cost(&proxy).await);
+    }
     assert_eq!(proxy.stop().await, 0);
+}
+
+/// How often the server was asked what a session has left.
+async fn cost(proxy: &Sidecar) -> String {
+    let metrics = proxy.metrics().await;
+    let transactions = metrics.value("entrapool_transaction_duration_seconds_count", &[]);
+    let probes = metrics.value("entrapool_probes_total", &[]);
+    let pins = metrics.value("entrapool_pins_total", &[]);
+    format!("{transactions} transactions, {probes} probes, {pins} pins")
 }
 
 fn program(name: &str) -> PathBuf {
@@ -137,59 +151,34 @@ fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-#[tokio::test]
-async fn psycopg_in_transaction_mode() {
-    run(Mode::Transaction, python("psycopg_client.py")).await;
+/// One program in each mode.
+macro_rules! driver {
+    ($name:ident: $command:expr) => {
+        mod $name {
+            use super::*;
+
+            #[tokio::test]
+            async fn auto() {
+                run(Mode::Auto, $command).await;
+            }
+
+            #[tokio::test]
+            #[ignore = "every pool mode: only in a full test"]
+            async fn transaction() {
+                run(Mode::Transaction, $command).await;
+            }
+
+            #[tokio::test]
+            #[ignore = "every pool mode: only in a full test"]
+            async fn session() {
+                run(Mode::Session, $command).await;
+            }
+        }
+    };
 }
 
-#[tokio::test]
-async fn asyncpg_in_transaction_mode() {
-    run(Mode::Transaction, python("asyncpg_client.py")).await;
-}
-
-#[tokio::test]
-async fn node_in_transaction_mode() {
-    run(Mode::Transaction, node()).await;
-}
-
-#[tokio::test]
-async fn jdbc_in_transaction_mode() {
-    run(Mode::Transaction, java()).await;
-}
-
-#[tokio::test]
-async fn psql_in_transaction_mode() {
-    let directory = directory();
-    run(Mode::Transaction, psql(directory.path())).await;
-}
-
-#[tokio::test]
-#[ignore = "every pool mode: only in a full test"]
-async fn psycopg_in_session_mode() {
-    run(Mode::Session, python("psycopg_client.py")).await;
-}
-
-#[tokio::test]
-#[ignore = "every pool mode: only in a full test"]
-async fn asyncpg_in_session_mode() {
-    run(Mode::Session, python("asyncpg_client.py")).await;
-}
-
-#[tokio::test]
-#[ignore = "every pool mode: only in a full test"]
-async fn node_in_session_mode() {
-    run(Mode::Session, node()).await;
-}
-
-#[tokio::test]
-#[ignore = "every pool mode: only in a full test"]
-async fn jdbc_in_session_mode() {
-    run(Mode::Session, java()).await;
-}
-
-#[tokio::test]
-#[ignore = "every pool mode: only in a full test"]
-async fn psql_in_session_mode() {
-    let directory = directory();
-    run(Mode::Session, psql(directory.path())).await;
-}
+driver!(psycopg: python("psycopg_client.py"));
+driver!(asyncpg: python("asyncpg_client.py"));
+driver!(node: node());
+driver!(jdbc: java());
+driver!(psql: psql(directory().path()));

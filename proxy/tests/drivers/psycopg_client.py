@@ -115,12 +115,31 @@ def copies(connection):
 
 
 def notifications():
-    """Only where a client keeps its backend."""
+    """Only where a client may keep its backend."""
     with connect(autocommit=True) as listener, connect(autocommit=True) as speaker:
         listener.execute("listen py_news")
         speaker.execute("notify py_news, 'hello'")
         news = [note.payload for note in listener.notifies(timeout=10, stop_after=1)]
         expect("notifications", news, ["hello"])
+
+
+def state():
+    """What a session has, in the middle of what others do."""
+    with connect(autocommit=True) as mine, connect(autocommit=True) as other:
+        mine.execute("set work_mem = '1234kB'")
+        mine.execute("select set_config('app.name', 'mine', false)")
+        mine.execute("create temp table py_temp as select 5 as n")
+        mine.execute("select pg_advisory_lock(77)")
+        other.execute("select 1")
+        row = mine.execute(
+            "select current_setting('work_mem'), current_setting('app.name'), n from py_temp"
+        ).fetchone()
+        expect("a session's state", row, ("1234kB", "mine", 5))
+        row = other.execute("select current_setting('work_mem'), pg_try_advisory_lock(77)").fetchone()
+        expect("another session's state", row, ("4MB", False))
+        mine.execute("select pg_advisory_unlock(77)")
+        mine.execute("drop table py_temp")
+        expect("a setting after that", mine.execute("show work_mem").fetchone(), ("1234kB",))
 
 
 def cancel(connection):
@@ -169,9 +188,10 @@ def main():
         cursors(connection)
         copies(connection)
         cancel(connection)
-    if MODE == "session":
+    if MODE != "transaction":
         notifications()
-    else:
+        state()
+    if MODE != "session":
         crowd()
     print("OK")
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use entrapool_emulator::LocalAzure;
 
-use crate::sidecar::{Sidecar, backends, count, eventually, shared};
+use crate::sidecar::{Metrics, Sidecar, backends, count, eventually, shared};
 
 /// Backends that libpq's programs share.
 const POOL: usize = 8;
@@ -67,11 +67,22 @@ async fn check_books(azure: &LocalAzure, database: &str, transactions: usize) {
 
 #[tokio::test]
 async fn sixty_four_clients_over_eight_backends() {
+    sixty_four_clients("transaction").await;
+}
+
+#[tokio::test]
+async fn sixty_four_clients_over_eight_backends_in_auto_mode() {
+    sixty_four_clients("auto").await;
+}
+
+async fn sixty_four_clients(mode: &str) {
     let azure = shared().await;
     let database = azure.new_database().await;
     let launch = Sidecar::on(&azure).database(&database);
-    let proxy = launch.transaction().pool(POOL).start().await;
+    let proxy = launch.key("pool_mode", mode).pool(POOL).start().await;
     proxy.program("pgbench", &["-i", "-q", "-s", "1"]).await;
+    let probes = |metrics: &Metrics| metrics.value("entrapool_probes_total", &[]);
+    let before = probes(&proxy.metrics().await);
     let runs: [(usize, &[&str]); 6] = [
         (20, &["-M", "simple"]),
         (20, &["-M", "extended"]),
@@ -88,6 +99,7 @@ async fn sixty_four_clients_over_eight_backends() {
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.logins(), POOL as f64, "nobody's end costs a login");
     assert!(metrics.value("entrapool_handovers_total", &[]) > 0.0);
+    assert_eq!(probes(&metrics), before, "pgbench leaves nothing");
     let live: f64 = ["idle", "active", "creating", "cleaning"]
         .map(|state| metrics.backends(state))
         .iter()
