@@ -1,5 +1,6 @@
 //! What is compared of an answer. The closed list of what may differ is here and nowhere else:
-//! process ids, keys, the numbers of tables, and where in PostgreSQL's source an error is.
+//! process ids, keys, the numbers of tables, where in PostgreSQL's source an error is, and
+//! [`known`].
 
 use std::fmt;
 
@@ -38,6 +39,23 @@ impl Answer {
     pub(crate) fn is_notification(&self) -> bool {
         self.0.starts_with("A ")
     }
+}
+
+/// A Describe in a failed transaction, of a statement that has no result and that the backend
+/// does not hold: it would have to be parsed, which the transaction does not allow.
+pub(crate) fn known(direct: &[Answer], pooled: &[Answer]) -> bool {
+    let texts = |answers: &[Answer]| -> Vec<String> {
+        let tags = answers.iter().map(|answer| answer.0.clone());
+        tags.collect()
+    };
+    let (direct, pooled) = (texts(direct), texts(pooled));
+    direct.len() == 3
+        && direct[0].starts_with("t ")
+        && direct[1] == "n "
+        && direct[2] == "Z E"
+        && pooled.len() == 2
+        && pooled[0].contains("25P02")
+        && pooled[1] == "Z E"
 }
 
 fn shown(bytes: &[u8]) -> String {

@@ -13,6 +13,7 @@ mod sidecar;
 mod answers;
 mod direct;
 mod intruder;
+mod isolation;
 mod programs;
 mod script;
 mod situations;

@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 use crate::intruder::{MOODS, Mood};
 use crate::script::{Step, copy_in, messages, query};
 use crate::sidecar::raw::{bind, close, describe, execute, parse, sync};
-use crate::stage::Stage;
+use crate::stage::{Stage, WHOLE};
 
 /// Clients of a program.
 const CLIENTS: usize = 2;
@@ -194,18 +194,16 @@ impl Act {
     }
 }
 
-fn program() -> impl Strategy<Value = Vec<(usize, Act, Mood)>> {
+fn program() -> impl Strategy<Value = (Vec<(usize, Act, Mood)>, usize)> {
     let mood = proptest::sample::select(&MOODS[..]);
-    proptest::collection::vec((0..CLIENTS, Act::any(), mood), 1..40)
+    let steps = proptest::collection::vec((0..CLIENTS, Act::any(), mood), 1..40);
+    let piece = prop_oneof![Just(WHOLE), 1_usize..60];
+    (steps, piece)
 }
 
 /// Runs so many programs; one that differs is made as short as can be.
 fn run(cases: u32) {
-    let seed: u64 = match env::var(SEED) {
-        Ok(seed) => seed.parse().expect("a number"),
-        Err(_) => rand_seed(),
-    };
-    println!("{SEED}={seed}");
+    let seed = seed();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -221,11 +219,11 @@ fn run(cases: u32) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(config.rng_algorithm, &bytes);
-    let result = TestRunner::new_with_rng(config, rng).run(&program(), |program| {
+    let result = TestRunner::new_with_rng(config, rng).run(&program(), |(program, piece)| {
         let script: Vec<Step> = program.iter().map(|(who, act, _)| act.step(*who)).collect();
         let moods: Vec<Mood> = program.iter().map(|(_, _, mood)| *mood).collect();
         runtime
-            .block_on(stage.compare(&script, &moods))
+            .block_on(stage.compare(&script, &moods, piece))
             .map_err(TestCaseError::fail)
     });
     match result {
@@ -239,8 +237,17 @@ fn run(cases: u32) {
     assert!(metrics.value("entrapool_handovers_total", &[]) > f64::from(cases) * 5.0);
 }
 
-/// By the clock: every run is another.
-fn rand_seed() -> u64 {
+/// The one that was given, or one by the clock: every run is another.
+pub(crate) fn seed() -> u64 {
+    let seed = match env::var(SEED) {
+        Ok(seed) => seed.parse().expect("a number"),
+        Err(_) => seed_by_clock(),
+    };
+    println!("{SEED}={seed}");
+    seed
+}
+
+fn seed_by_clock() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |since| u64::from(since.subsec_nanos()) ^ since.as_secs())
 }
