@@ -220,7 +220,7 @@ pub(super) fn no_backend(error: &LeaseError<ConnectError>, waited: Duration) -> 
         LeaseError::Timeout => (
             Cause::WaitTimeout,
             Report::fatal("53300", format!("entrapool: no backend became free within wait_timeout ({waited:?})"))
-                .hint("All pool_size backends of the route were busy. Look for long or idle transactions, or raise pool_size."),
+                .hint("All pool_size backends of the route were busy. Look for long or idle transactions, and for sessions that keep a backend for their state (entrapool_sessions_pinned says why), or raise pool_size."),
         ),
         LeaseError::Closed => (Cause::Drain, shutting_down()),
     }
