@@ -179,6 +179,8 @@ macro_rules! driver {
 
 driver!(psycopg: python("psycopg_client.py"));
 driver!(asyncpg: python("asyncpg_client.py"));
+driver!(sqlalchemy: python("sqlalchemy_client.py"));
+driver!(django: python("django_client.py"));
 driver!(node: node());
 driver!(jdbc: java());
 driver!(psql: psql(directory().path()));
