@@ -111,10 +111,10 @@ fn python(name: &str) -> Command {
     command
 }
 
-fn node() -> Command {
+fn node(name: &str) -> Command {
     let mut command = Command::new("node");
     command
-        .arg(program("node_client.js"))
+        .arg(program(name))
         .env("NODE_PATH", packages().join("node/node_modules"));
     command
 }
@@ -181,6 +181,7 @@ driver!(psycopg: python("psycopg_client.py"));
 driver!(asyncpg: python("asyncpg_client.py"));
 driver!(sqlalchemy: python("sqlalchemy_client.py"));
 driver!(django: python("django_client.py"));
-driver!(node: node());
+driver!(node: node("node_client.js"));
+driver!(postgres_js: node("postgres_client.mjs"));
 driver!(jdbc: java());
 driver!(psql: psql(directory().path()));
