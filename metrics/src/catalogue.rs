@@ -45,6 +45,8 @@ pub(crate) static GROUPS: [Group; 6] = [
             &PINS,
             &PROBES,
             &SETTINGS_CARRIED,
+            &SESSIONS_LISTENING,
+            &NOTIFICATIONS,
         ],
     },
     Group {
@@ -269,6 +271,23 @@ pub(crate) static SETTINGS_CARRIED: Family = Family {
     help: "Times that a backend was given the settings of its next client.",
     look_for: "Near `entrapool_handovers_total`, every client has settings of its own. That costs \
                one more statement on the server for each, in the same write.",
+};
+
+pub(crate) static SESSIONS_LISTENING: Family = Family {
+    name: "entrapool_sessions_listening",
+    kind: Kind::Gauge,
+    labels: &[PROTOCOL, ROUTE],
+    help: "Sessions that wait for notifications and hold no backend: one connection listens for all of them.",
+    look_for: "A session that listens and works counts as pinned instead, with the reason `listen`.",
+};
+
+pub(crate) static NOTIFICATIONS: Family = Family {
+    name: "entrapool_notifications_total",
+    kind: Kind::Counter,
+    labels: &[PROTOCOL, ROUTE],
+    help: "Notifications that such a connection received, counted once per session that gets them.",
+    look_for: "A client that does not read what comes is ended when 1 MiB waits for it: \
+               `entrapool_sessions_ended_total{cause=\"deaf\"}`.",
 };
 
 pub(crate) static UPSTREAM_CONNECT: Family = Family {

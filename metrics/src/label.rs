@@ -71,6 +71,7 @@ label! {
         Active = "active", "Lent to a client.";
         Creating = "creating", "Being opened: name look-up, TCP, TLS, login.";
         Cleaning = "cleaning", "Given back, being rolled back or reset before it is lent again.";
+        Listening = "listening", "Receives notifications for all clients that wait for some; beside `pool_size`.";
     }
 }
 
@@ -142,6 +143,7 @@ label! {
         MaxClients = "max_clients", "The route has `max_clients` clients already.";
         WaitTimeout = "wait_timeout", "No backend became free within `wait_timeout`.";
         Killed = "killed", "An operator ended it.";
+        Deaf = "deaf", "The client listened, and left 1 MiB of notifications unread.";
         Internal = "internal", "A fault in entrapool; the log has it, please report it.";
     }
 }
@@ -150,9 +152,12 @@ impl Cause {
     /// Whose fault it was.
     pub fn blame(self) -> Blame {
         match self {
-            Self::Quit | Self::Gone | Self::NoStartup | Self::StartupRefused | Self::Malformed => {
-                Blame::Client
-            }
+            Self::Quit
+            | Self::Gone
+            | Self::NoStartup
+            | Self::StartupRefused
+            | Self::Malformed
+            | Self::Deaf => Blame::Client,
             Self::Unreachable | Self::LoginRefused | Self::ServerClosed | Self::ServerMalformed => {
                 Blame::Upstream
             }

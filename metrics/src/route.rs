@@ -33,6 +33,8 @@ pub(crate) struct RouteFamilies {
     pins: IntCounterVec,
     probes: IntCounterVec,
     settings_carried: IntCounterVec,
+    sessions_listening: IntGaugeVec,
+    notifications: IntCounterVec,
 }
 
 impl RouteFamilies {
@@ -58,6 +60,8 @@ impl RouteFamilies {
             pins: catalogue::PINS.counters(registry),
             probes: catalogue::PROBES.counters(registry),
             settings_carried: catalogue::SETTINGS_CARRIED.counters(registry),
+            sessions_listening: catalogue::SESSIONS_LISTENING.int_gauges(registry),
+            notifications: catalogue::NOTIFICATIONS.counters(registry),
         }
     }
 }
@@ -98,6 +102,10 @@ pub struct RouteMetrics {
     pub probes: Counters<ProbeResult>,
     /// Times that a backend was given its next client's settings.
     pub settings_carried: IntCounter,
+    /// Sessions for which another connection listens.
+    pub sessions_listening: Waiting,
+    /// Notifications that it got for them.
+    pub notifications: IntCounter,
     pool_size: LateGauge,
     max_clients: LateGauge,
 }
@@ -135,6 +143,8 @@ impl RouteMetrics {
             ),
             probes: per_value(&families.probes, and),
             settings_carried: families.settings_carried.with_label_values(&own),
+            sessions_listening: Waiting::new(families.sessions_listening.with_label_values(&own)),
+            notifications: families.notifications.with_label_values(&own),
             pool_size: LateGauge::new(&families.pool_size, &own),
             max_clients: LateGauge::new(&families.max_clients, &own),
         }

@@ -203,16 +203,19 @@ fn a_connection_is_in_exactly_one_state() {
     };
     let mut first = route.connections.enter(State::Creating);
     let second = route.connections.enter(State::Creating);
-    assert_eq!(counts(), [0, 0, 2, 0]);
+    assert_eq!(counts(), [0, 0, 2, 0, 0]);
     first.move_to(State::Active);
-    assert_eq!((first.state(), counts()), (State::Active, vec![0, 1, 1, 0]));
+    assert_eq!(
+        (first.state(), counts()),
+        (State::Active, vec![0, 1, 1, 0, 0])
+    );
     first.move_to(State::Active);
-    assert_eq!(counts(), [0, 1, 1, 0]);
+    assert_eq!(counts(), [0, 1, 1, 0, 0]);
     first.move_to(State::Cleaning);
     first.move_to(State::Idle);
-    assert_eq!(counts(), [1, 0, 1, 0]);
+    assert_eq!(counts(), [1, 0, 1, 0, 0]);
     drop((first, second));
-    assert_eq!(counts(), [0, 0, 0, 0]);
+    assert_eq!(counts(), [0, 0, 0, 0, 0]);
 }
 
 #[test]

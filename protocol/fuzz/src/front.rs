@@ -243,7 +243,7 @@ impl Pooled {
                 Event::OwnQueryFailed(error) | Event::ReportFailed(error) => {
                     panic!("we asked nothing: {error}")
                 }
-                Event::Row(_) | Event::Reported => panic!("we asked nothing"),
+                Event::Row(_) | Event::Reported | Event::Marked => panic!("we asked nothing"),
             }
         }
         backend.answers.drain(..at);

@@ -1,5 +1,6 @@
 //! PostgreSQL's frontend/backend protocol, version 3 (PostgreSQL documentation, chapter 55).
 
+pub mod channels;
 pub mod discard;
 pub mod effect;
 pub mod error;

@@ -84,10 +84,9 @@ fn statement() -> String {
             CURSORS,
             "EXISTS (SELECT FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable)",
         ),
-        found(
-            "n",
-            CHANNELS,
-            "EXISTS (SELECT FROM pg_catalog.pg_listening_channels())",
+        format!(
+            "SELECT 'n', c.name, NULL FROM pg_catalog.pg_listening_channels() AS c(name) WHERE {}",
+            asked(CHANNELS)
         ),
         found(
             "p",
@@ -169,6 +168,9 @@ fn array(names: &[Box<str>]) -> String {
     text
 }
 
+/// The most channels that are named in an answer.
+pub const MOST_CHANNELS: usize = 1024;
+
 /// What a session has left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answer {
@@ -176,6 +178,9 @@ pub struct Answer {
     pub settings: Settings,
     /// What can't: `SETTING` for one that is too long, or another session authorization.
     pub found: Effects,
+    /// The channels that it listens to, as the session's encoding spells them; none if there are
+    /// more than [`MOST_CHANNELS`].
+    pub channels: Channels,
 }
 
 impl Answer {
@@ -209,11 +214,38 @@ impl Answer {
             Some(b"t") => Effects::RELATION,
             Some(b"l") => Effects::LOCK,
             Some(b"c") => Effects::CURSOR,
-            Some(b"n") => Effects::LISTEN,
+            Some(b"n") => {
+                self.channels.add(name.ok_or_else(malformed)?);
+                Effects::LISTEN
+            }
             Some(b"p") => Effects::PREPARE,
             _ => return Err(malformed()),
         };
         Ok(())
+    }
+}
+
+/// Names of channels.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Channels {
+    names: Vec<Box<[u8]>>,
+    too_many: bool,
+}
+
+impl Channels {
+    fn add(&mut self, name: &[u8]) {
+        self.too_many |= self.names.len() >= MOST_CHANNELS;
+        if self.too_many {
+            self.names = Vec::new();
+        } else {
+            self.names.push(name.into());
+        }
+    }
+
+    /// The names; none if there are too many.
+    #[must_use]
+    pub fn into_names(self) -> Vec<Box<[u8]>> {
+        self.names
     }
 }
 
@@ -256,10 +288,18 @@ mod tests {
             .unwrap();
         assert_eq!(answer.settings.get("work_mem"), Some("64"));
         assert_eq!(answer.found, Effects::RELATION | Effects::SETTING);
+        answer.row(&row(&[Some("n"), Some("news"), None])).unwrap();
+        assert_eq!(answer.channels.clone().into_names(), [Box::from(*b"news")]);
+        for _ in 0..MOST_CHANNELS {
+            answer.row(&row(&[Some("n"), Some("news"), None])).unwrap();
+        }
+        assert!(answer.channels.into_names().is_empty());
+        let mut answer = Answer::default();
         for bad in [
             row(&[Some("s"), Some("a")]),
             row(&[Some("?"), None, None]),
             row(&[None, None, None]),
+            row(&[Some("n"), None, None]),
             vec![],
             vec![0, 3, 0, 0, 0, 9],
         ] {

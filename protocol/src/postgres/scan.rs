@@ -172,8 +172,7 @@ fn first_word(word: &[u8], lexer: &mut Lexer<'_>, findings: &mut Findings) {
         }
         b"reset" => findings.add(Effects::SETTING),
         b"discard" => findings.add(Effects::SETTING | Effects::RELATION | Effects::FORGET),
-        b"listen" => findings.add(Effects::LISTEN | Effects::STATE),
-        b"unlisten" => findings.add(Effects::LISTEN),
+        b"listen" | b"unlisten" => findings.add(Effects::LISTEN),
         b"prepare" => {
             if matches!(lexer.peek(), Token::Word(b"transaction")) {
                 return lexer.skip_statement();

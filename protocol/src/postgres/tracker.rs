@@ -16,6 +16,7 @@ pub use back::{Event, Step};
 pub use front::Taken;
 
 use super::Status;
+use super::channels::{Marker, Side};
 use super::effect::Effects;
 use super::ledger::{Fate, Kind, Ledger};
 use super::scan::{Findings, scan};
@@ -90,10 +91,21 @@ pub struct Tracker {
     undo: VecDeque<Undo>,
     /// The errors of [`Fate::Replace`].
     replacements: VecDeque<Replacement>,
+    /// The client's notifications are changing the connection that they come by.
+    crossing: Option<Box<Crossing>>,
     /// For messages that are rewritten or injected; kept for its memory.
     scratch: Vec<u8>,
     /// For texts in lower case; kept for its memory.
     lowered: Vec<u8>,
+}
+
+/// Which of the backend's notifications are for the client.
+#[derive(Debug)]
+struct Crossing {
+    marker: Marker,
+    side: Side,
+    /// Whether the marker has come.
+    passed: bool,
 }
 
 /// The backend's unnamed statement.
@@ -174,6 +186,7 @@ impl Tracker {
             forgets: None,
             undo: VecDeque::new(),
             replacements: VecDeque::new(),
+            crossing: None,
             scratch: Vec::new(),
             lowered: Vec::new(),
         }
@@ -311,6 +324,21 @@ impl Tracker {
     pub fn inject_query(&mut self) {
         self.unnamed.mark = None;
         self.ledger.push(Kind::Query, Fate::Swallow);
+    }
+
+    /// From now on only the notifications on that side of `marker` are for the client, until
+    /// [`Tracker::end_crossing`]. The marker is [`Event::Marked`] and nobody's.
+    pub fn begin_crossing(&mut self, marker: Marker, side: Side) {
+        self.crossing = Some(Box::new(Crossing {
+            marker,
+            side,
+            passed: false,
+        }));
+    }
+
+    /// All notifications are for the client again. Returns whether the marker has come.
+    pub fn end_crossing(&mut self) -> bool {
+        self.crossing.take().is_some_and(|crossing| crossing.passed)
     }
 
     /// Brings the backend to an end of whatever its client left open: appends to `out` what

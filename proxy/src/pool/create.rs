@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use entrapool_metrics::State;
+use entrapool_metrics::{State, StateGuard};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Connect, Pool};
@@ -91,6 +91,22 @@ impl<C: Connect> Pool<C> {
             tokio::spawn(Arc::clone(self).create(slot));
         }
         self.set_starving(false);
+    }
+
+    /// A connection that is no backend: nobody borrows it, and it has no part in the limit. It is
+    /// counted as long as the guard lives.
+    ///
+    /// # Errors
+    /// As the connector says.
+    pub async fn connect_apart(&self) -> Result<(C::Connection, StateGuard), C::Error> {
+        let mut gauge = self.route.metrics.connections.enter(State::Creating);
+        let connection = self
+            .route
+            .connector
+            .connect(&self.key, &self.shared)
+            .await?;
+        gauge.move_to(State::Listening);
+        Ok((connection, gauge))
     }
 
     /// As [`Pool::grow`], from where there is only a reference.

@@ -244,6 +244,11 @@ impl<C: Connect> Pool<C> {
         &self.shared
     }
 
+    /// What is counted for the route.
+    pub fn metrics(&self) -> &Arc<RouteMetrics> {
+        &self.route.metrics
+    }
+
     /// The key.
     pub fn key(&self) -> &C::Key {
         &self.key

@@ -54,6 +54,11 @@ impl Backend {
         self.parameters.insert(name.into(), value.into());
     }
 
+    /// What the server reports of a setting.
+    pub(super) fn parameter(&self, name: &[u8]) -> Option<&[u8]> {
+        self.parameters.get(name).map(|value| &**value)
+    }
+
     /// Gives back memory that only a burst needed.
     pub(super) fn shrink(&mut self) {
         self.wire.shrink();

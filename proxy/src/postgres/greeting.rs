@@ -12,6 +12,7 @@ use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::statements::{Dictionary, Watch};
 
 use super::backend::Backend;
+use super::fanout::Fanout;
 
 /// Kept answers per pool. Clients choose their settings freely, so there must be a limit.
 const MOST_GREETINGS: usize = 256;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     /// Some client has asked for what a sequence gave it in an earlier transaction (`lastval`):
     /// from now on who advances one keeps its backend.
     pub(super) recalls: AtomicBool,
+    /// Listens for sessions that hold no backend.
+    pub(super) fanout: Fanout,
     logins: AtomicU64,
     kept: Mutex<Kept>,
 }
@@ -45,6 +48,7 @@ impl Shared {
         Self {
             dictionary: Arc::new(Dictionary::new(watch)),
             recalls: AtomicBool::new(false),
+            fanout: Fanout::new(),
             logins: AtomicU64::new(0),
             kept: Mutex::default(),
         }

@@ -8,6 +8,7 @@ mod adapt;
 mod backend;
 mod cancel;
 mod connect;
+mod fanout;
 mod greeting;
 mod recover;
 mod report;

@@ -176,7 +176,7 @@ fn hear(backend: &mut Backend) -> Result<bool, Unfit> {
             Event::Parameter { name, value } => Some((name.into(), value.into())),
             // A question that was asked before the client left: nobody wants the answer.
             Event::Row(_) | Event::ReportFailed(_) | Event::Reported => None,
-            Event::Next | Event::Insert(_) | Event::Ready(_) => None,
+            Event::Next | Event::Insert(_) | Event::Ready(_) | Event::Marked => None,
         };
         backend.parameters.extend(parameter);
         backend.from_server.consume(take);

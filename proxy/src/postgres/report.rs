@@ -12,6 +12,7 @@ use entrapool_protocol::postgres::error::ServerError;
 use entrapool_protocol::postgres::login::{LoginError, SslRefused};
 use entrapool_protocol::postgres::message::Report;
 
+use super::fanout::Lost;
 use crate::config::HostPort;
 use crate::identity::{CredentialKind, Unavailable};
 use crate::pool::LeaseError;
@@ -239,6 +240,21 @@ pub(super) fn shutting_down() -> Report {
 pub(super) fn server_closed(peer: impl fmt::Display) -> Report {
     Report::fatal("08006", format!("entrapool: the server at {peer} closed the connection unexpectedly"))
         .hint("The transaction did not commit, unless its COMMIT was under way. Connect again; after a failover the new server is found by name.")
+}
+
+/// A session that listens would miss something from now on.
+pub(super) fn deaf(lost: &Lost) -> Report {
+    let (code, hint) = match lost {
+        Lost::Connection(_) => (
+            "08006",
+            "Connect again and LISTEN again, as after a restart of the server.",
+        ),
+        Lost::Overflow => (
+            "53400",
+            "A client that listens has to read what comes. Connect again and LISTEN again.",
+        ),
+    };
+    Report::fatal(code, format!("entrapool: {lost}")).hint(hint)
 }
 
 /// The server broke the protocol.

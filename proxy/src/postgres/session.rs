@@ -4,6 +4,7 @@
 //! (`borrow`), everything is relayed both ways (`poll_relay`) until the backend could change
 //! hands, and [`judge`] says whether it does (`part_with`).
 
+mod listening;
 mod probing;
 mod relay;
 mod waiting;
@@ -28,6 +29,7 @@ use crate::session::ending::Ending;
 use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
 use crate::session::registry::{Registered, Signal};
 use crate::session::wire::Socket;
+use listening::Channels;
 use probing::Pins;
 use relay::{Hold, Outcome};
 
@@ -48,6 +50,8 @@ pub(super) struct Session {
     advanced_on: u64,
     /// What it can't take to another backend; `None` if there is nothing.
     pins: Option<Box<Pins>>,
+    /// The channels that another connection listens to for it; `None` while it has none there.
+    channels: Option<Box<Channels>>,
     /// What was read of the client's next request already; empty but for clients that did not
     /// wait for an answer.
     ahead: Box<[u8]>,
@@ -97,6 +101,7 @@ impl Session {
             custom: Box::default(),
             advanced_on: 0,
             pins: None,
+            channels: None,
             ahead,
         }
     }
@@ -164,17 +169,21 @@ impl Session {
 
     async fn hold(&mut self, lease: Lease<Connector>, now: Instant) -> Result<(), End> {
         let mut hold = Hold::new(lease, now);
+        self.arrive(&mut hold);
         let outcome = std::future::poll_fn(|cx| self.poll_relay(&mut hold, cx)).await;
         self.part(hold, outcome)
     }
 
     /// Ready when the client has sent something, or has gone; an error when the session ends.
-    fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         if let Some(end) = self.asked_to_end() {
             return Poll::Ready(Err(end));
         }
         if self.registered.entry.any() && self.registered.entry.take(Signal::Cancel) {
             self.route.metrics.cancels.inc(CancelResult::Stale);
+        }
+        if let Poll::Ready(Err(end)) = self.poll_news(cx) {
+            return Poll::Ready(Err(end));
         }
         let ready = ready!(self.client.poll_read_ready(cx));
         Poll::Ready(ready.map_err(|_| End::silent(Cause::Gone)))
@@ -214,6 +223,7 @@ impl Session {
                 hold.lease.residue |= Effects::SETTING;
                 End::told(Cause::StartupRefused, report::bad_settings(&error))
             }
+            Outcome::Deaf(lost) => listening::end_of(&lost),
             Outcome::ServerMalformed(violation) => {
                 close(hold.lease, Closed::Error);
                 let report = report::server_malformed(&violation);
@@ -244,6 +254,7 @@ impl Session {
         // What is left in here is between this client and nobody else.
         lease.from_client.clear();
         lease.to_client.clear();
+        let _ = lease.tracker.end_crossing();
         lease.residue |= self.pinned();
         lease.residue |= probe.map_or_else(Effects::default, |probe| probe.suspected);
         match verdict {

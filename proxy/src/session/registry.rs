@@ -17,6 +17,8 @@ pub enum Signal {
     Drain = 2,
     /// End now.
     Kill = 4,
+    /// Something has come for the session that is not an answer: look where it would be.
+    News = 8,
 }
 
 /// A session's entry.

@@ -15,6 +15,7 @@ mod copy;
 mod drain;
 mod endings;
 mod failover;
+mod listen;
 mod observability;
 mod pooling;
 mod prepared;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Boundary, Rest, Tracker, message};
+use crate::postgres::channels::{Notification, Side};
 use crate::postgres::effect::Effects;
 use crate::postgres::error::ServerError;
 use crate::postgres::frame::{HEADER, Header, split_cstr, split_parameter};
@@ -53,6 +54,8 @@ pub enum Event<'a> {
     ReportFailed(Box<ServerError>),
     /// A question of ours has been answered.
     Reported,
+    /// The marker of [`Tracker::begin_crossing`] has come.
+    Marked,
 }
 
 /// What one message is.
@@ -104,7 +107,14 @@ impl Tracker {
             let Some(header) = Header::read(message)? else {
                 break;
             };
-            let pass = self.is_for_client(header.tag);
+            let pass = if header.tag == b'A' && self.crossing.is_some() {
+                match self.crossed(header, message)? {
+                    Some(pass) => pass,
+                    None => break,
+                }
+            } else {
+                self.is_for_client(header.tag)
+            };
             if take > 0 && to_client != pass {
                 event = Event::Next;
                 break;
@@ -181,7 +191,8 @@ impl Tracker {
         match header.tag {
             // Rows, their end in a COPY, and what may come at any time.
             b'D' => self.row(header, message),
-            b'd' | b'c' | b't' | b'N' | b'A' | b'V' | b'H' => Ok(Seen::Passing),
+            b'A' => self.notification(header, message),
+            b'd' | b'c' | b't' | b'N' | b'V' | b'H' => Ok(Seen::Passing),
             b'T' | b'n' => {
                 if self.expects(Kind::Describe) {
                     self.ledger.pop();
@@ -202,6 +213,39 @@ impl Tracker {
             b'E' => self.error(header, message, names),
             tag => Err(Violation::Tag { tag: tag.into() }),
         }
+    }
+
+    /// Whether a notification is for the client while where it comes from is changing; `None`
+    /// if it has to be whole first.
+    fn crossed(&self, header: Header, message: &[u8]) -> Result<Option<bool>, Violation> {
+        let Some(crossing) = &self.crossing else {
+            return Ok(Some(true));
+        };
+        let is_ours = match header.body(message) {
+            Some(body) => Notification::read(body)?.channel == &*crossing.marker.channel,
+            None if header.total() <= LARGEST_SEEN => return Ok(None),
+            None => false,
+        };
+        let side = match crossing.passed {
+            false => Side::Before,
+            true => Side::Behind,
+        };
+        Ok(Some(!is_ours && side == crossing.side))
+    }
+
+    fn notification<'a>(
+        &mut self,
+        header: Header,
+        message: &'a [u8],
+    ) -> Result<Seen<'a>, Violation> {
+        let (Some(crossing), Some(body)) = (&mut self.crossing, header.body(message)) else {
+            return Ok(Seen::Passing);
+        };
+        if !Notification::read(body)?.is(&crossing.marker) {
+            return Ok(Seen::Passing);
+        }
+        crossing.passed = true;
+        Ok(Seen::Event(Event::Marked))
     }
 
     /// DataRow: only an answer to a question of ours is looked at.
@@ -268,8 +312,14 @@ impl Tracker {
                 if changes_schema(tag) {
                     self.dictionary.schema_changed();
                 }
+                let ours = self
+                    .ledger
+                    .front()
+                    .is_some_and(|owed| owed.fate == Fate::Swallow);
                 // `SET LOCAL` has the tag of `SET`: where texts are looked at, they know better.
                 self.effects |= match self.dictionary.watch() {
+                    // Whoever makes a command of ours sees to what it leaves.
+                    _ if ours => Effects::default(),
                     Watch::Tags => effects,
                     Watch::Texts | Watch::Strictly => effects.without(Effects::SETTING),
                 };

@@ -38,6 +38,8 @@ const TO_THE_END: Effects = Effects::UNNAMED
 /// What keeps a session's backend with it.
 pub(super) struct Pins {
     state: Effects,
+    /// The channels of `LISTEN`, as far as they are known.
+    channels: Vec<Box<[u8]>>,
     guard: PinGuard,
 }
 
@@ -139,6 +141,9 @@ impl Session {
         };
         self.route.metrics.probes.inc(result);
         self.pin(state);
+        if asked.any(Effects::LISTEN) {
+            self.name_channels(answer.channels.into_names());
+        }
     }
 
     /// The settings that the server found are the session's, and those that it began with,
@@ -202,14 +207,27 @@ impl Session {
         }
     }
 
+    /// The channels that the session listens to on its backend.
+    pub(super) fn channel_names(&self) -> &[Box<[u8]>] {
+        self.pins.as_ref().map_or(&[], |pins| &pins.channels)
+    }
+
+    /// Notes them.
+    pub(super) fn name_channels(&mut self, names: Vec<Box<[u8]>>) {
+        if let Some(pins) = &mut self.pins {
+            pins.channels = names;
+        }
+    }
+
     /// From now on, this and nothing else keeps the backend.
-    fn pin(&mut self, state: Effects) {
+    pub(super) fn pin(&mut self, state: Effects) {
         if state == self.pinned() {
             return;
         }
         let mut pins = self.pins.take().unwrap_or_else(|| {
             Box::new(Pins {
                 state,
+                channels: Vec::new(),
                 guard: self.route.metrics.pins.session(),
             })
         });

@@ -22,6 +22,7 @@ use entrapool_protocol::postgres::tracker::{Boundary, Event, Values};
 use entrapool_protocol::postgres::{Status, Violation};
 use tokio::task::JoinHandle;
 
+use super::listening::Crossing;
 use super::probing::Probe;
 use super::{Route, Session};
 use crate::pool::Lease;
@@ -29,6 +30,7 @@ use crate::postgres::adapt::{adapt, own};
 use crate::postgres::backend::Backend;
 use crate::postgres::cancel;
 use crate::postgres::connect::Connector;
+use crate::postgres::fanout::Lost;
 use crate::session::pin::Verdict;
 use crate::session::registry::Signal;
 use crate::session::wire::{Fill, Socket};
@@ -44,6 +46,8 @@ pub(super) struct Hold {
     pub(super) restoring: bool,
     /// A question to the server what the session has left.
     pub(super) probe: Option<Box<Probe>>,
+    /// The session's channels are on their way to another connection, or back.
+    pub(super) crossing: Option<Box<Crossing>>,
     /// Whether `from_client` may be taken without more bytes of the client: they were read
     /// before there was a backend, or wait for the server's answers.
     has_pending: bool,
@@ -72,6 +76,8 @@ pub(super) enum Outcome {
     ServerClosed,
     /// The server does not take the settings that the session owns.
     BadSettings(Box<ServerError>),
+    /// Notifications for the session are lost.
+    Deaf(Lost),
 }
 
 impl Hold {
@@ -83,6 +89,7 @@ impl Hold {
             adapted: false,
             restoring: false,
             probe: None,
+            crossing: None,
             has_pending,
             query_since: now,
             transaction_since: None,
@@ -107,8 +114,18 @@ impl Session {
             }
             let asked = self.poll_requests(hold, cx)?;
             let answered = self.poll_answers(hold, cx)?;
-            if self.route.mode().shares() && is_quiet(&hold.lease) && hold.probe.is_none() {
+            if hold.crossing.is_some() {
+                if asked {
+                    Self::stirs(hold);
+                }
+                if self.cross(hold, cx)? {
+                    self.answer(hold, cx)?;
+                    continue;
+                }
+            }
+            if self.route.mode().shares() && is_quiet(&hold.lease) && !hold.is_ours() {
                 match self.at_boundary(hold) {
+                    Verdict::Keep if self.lingers(hold) => continue,
                     Verdict::Keep => {}
                     Verdict::Probe => continue,
                     _ => return Ok(poll_cancelled(hold, cx)),
@@ -136,11 +153,7 @@ impl Session {
                     }
                 }
             }
-            if hold
-                .probe
-                .as_ref()
-                .is_some_and(|probe| probe.holds_requests)
-            {
+            if hold.holds_requests() {
                 return Ok(moved);
             }
             // A cancel request is for what was asked before it: the next request waits.
@@ -186,7 +199,7 @@ impl Session {
         }
     }
 
-    fn requests(&mut self) -> Requests<'_> {
+    pub(super) fn requests(&mut self) -> Requests<'_> {
         let Self {
             statements,
             settings,
@@ -216,6 +229,13 @@ impl Session {
             moved = true;
         }
         loop {
+            if hold
+                .crossing
+                .as_ref()
+                .is_some_and(|way| way.holds_answers())
+            {
+                return Ok(moved);
+            }
             while !hold.lease.to_client.is_empty() {
                 match self.client.poll_write(cx, hold.lease.to_client.filled()) {
                     Poll::Pending => return Ok(moved),
@@ -291,6 +311,18 @@ impl Session {
                     }
                 }
                 Event::Reported => reported = true,
+                Event::Marked => {
+                    from_server.consume(take);
+                    Self::marked(hold);
+                    if hold
+                        .crossing
+                        .as_ref()
+                        .is_some_and(|way| way.holds_answers())
+                    {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 Event::OwnQueryFailed(error) => {
                     from_server.consume(take);
                     return Err(Outcome::BadSettings(error));
@@ -332,6 +364,8 @@ impl Session {
     /// Does what was asked from outside.
     fn heed_signals(&self, hold: &mut Hold) -> Result<(), Outcome> {
         let entry = &self.registered.entry;
+        // Whoever waits for news looks at each turn.
+        let _ = entry.take(Signal::News);
         if entry.is_raised(Signal::Kill) {
             return Err(Outcome::Killed);
         }
@@ -339,7 +373,7 @@ impl Session {
             return Err(Outcome::Drained);
         }
         // While the server is asked a question of ours, it would be that which is cancelled.
-        if hold.probe.is_none() && entry.take(Signal::Cancel) {
+        if !hold.is_ours() && entry.take(Signal::Cancel) {
             // One at a time; a later one is sent again, since the first may have come too early.
             let idle = hold.cancelling.as_ref().is_none_or(JoinHandle::is_finished);
             let owes = hold.lease.tracker.owes() && idle;
@@ -357,7 +391,7 @@ impl Session {
 }
 
 /// The client's side of a relay, apart from its socket.
-struct Requests<'a> {
+pub(super) struct Requests<'a> {
     statements: &'a mut Statements,
     settings: &'a Arc<Settings>,
     number: u64,
@@ -404,6 +438,17 @@ impl Requests<'_> {
         Ok(taken > 0)
     }
 
+    /// Makes the backend look like the session's, before the first that the session sends.
+    pub(super) fn adapt(&self, hold: &mut Hold) {
+        hold.adapted = true;
+        let backend = &mut *hold.lease;
+        if adapt(backend, self.number, self.settings) {
+            self.route.metrics.settings_carried.inc();
+        }
+        let values = self.whose_values(backend);
+        backend.tracker.set_sequences(values);
+    }
+
     /// Lets the tracker book what the client sent. Returns how much of it was taken.
     #[inline]
     fn stage(&mut self, hold: &mut Hold, bytes: &[u8]) -> Result<usize, Outcome> {
@@ -415,13 +460,9 @@ impl Requests<'_> {
         }
         let before = backend.wire.staged();
         if !hold.adapted && bytes.first() != Some(&b'X') {
-            hold.adapted = true;
-            if adapt(backend, self.number, self.settings) {
-                self.route.metrics.settings_carried.inc();
-            }
-            let values = self.whose_values(backend);
-            backend.tracker.set_sequences(values);
+            self.adapt(hold);
         }
+        let backend = &mut *hold.lease;
         let names = self.route.mode().shares().then_some(&mut *self.statements);
         let taken = backend
             .tracker
@@ -438,6 +479,27 @@ impl Requests<'_> {
 }
 
 impl Hold {
+    /// Whether the server is busy with something of ours that the client knows nothing of.
+    #[inline]
+    pub(super) fn is_ours(&self) -> bool {
+        self.probe.is_some()
+            || self
+                .crossing
+                .as_ref()
+                .is_some_and(|way| way.holds_requests())
+    }
+
+    /// Whether that has to come to its end first.
+    #[inline]
+    fn holds_requests(&self) -> bool {
+        let probe = self.probe.as_ref();
+        probe.is_some_and(|probe| probe.holds_requests)
+            || self
+                .crossing
+                .as_ref()
+                .is_some_and(|way| way.holds_requests())
+    }
+
     /// The client has an answer.
     fn answered(&mut self, route: &Route) {
         let now = Instant::now();
@@ -459,7 +521,7 @@ impl Hold {
 }
 
 /// Whether nothing is under way, in any buffer: the backend could be given back.
-fn is_quiet(backend: &Backend) -> bool {
+pub(super) fn is_quiet(backend: &Backend) -> bool {
     backend.tracker.boundary() == Boundary::Idle
         && backend.from_client.is_empty()
         && backend.to_client.is_empty()
