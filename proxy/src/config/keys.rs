@@ -3,6 +3,8 @@
 //! Parsing, the detection of unknown keys, `--help`, `entrapool check` and
 //! `docs/configuration.md` all follow from it. No value is read in here.
 
+mod sqlserver;
+
 use std::time::Duration;
 
 use super::dialect::TlsWord;
@@ -11,8 +13,6 @@ use super::identity::IdentityKind;
 use super::key::{Absent, Described, Key, Scope};
 use super::model::{Cloud, Engine, LogFormat, OnStartFailure, PoolMode};
 use super::shape::{Address, Choice, Count, FilePath, Flag, LogFilter, Span, Text, TextList};
-
-mod sqlserver;
 
 pub(super) use sqlserver::{
     CLIENT_CERT_FILE, CLIENT_KEY_FILE, CLIENT_TLS, MIN_TOKEN_REMAINDER, PACKET_SIZE, PIN_ON_EXEC,
@@ -366,8 +366,9 @@ pub(super) static TLS: Key<Choice<TlsWord>> = Key {
     absent: Absent::Default("negotiate"),
     scope: Scope::UrlTable,
     help: "How TLS to the server begins: asked for in the protocol's own way, or from the first \
-           byte (postgres: direct, PostgreSQL 17 and later; sqlserver: strict, TDS 8.0). The certificate and its name are always verified. off only \
-           for a loopback server with identity=password-file.",
+           byte (postgres: direct, PostgreSQL 17 and later; sqlserver: strict, TDS 8.0). The \
+           certificate and its name are always verified. off only for a loopback server with \
+           identity=password-file.",
 };
 
 pub(super) static CA_FILE: Key<FilePath> = Key {

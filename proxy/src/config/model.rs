@@ -3,11 +3,11 @@
 //! Everybody reads these; only [`super::load`] makes them. They hold no raw text to be parsed
 //! later and never touch a file, a socket or the environment.
 
+mod dialect;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-mod dialect;
 
 pub use dialect::{CertificateFiles, ClientTls, Dialect, PinOnExec, PostgresOptions, TdsOptions};
 
