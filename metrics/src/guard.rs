@@ -181,13 +181,16 @@ pub struct PinGuard {
     now: PerLabel<PinReason, IntGauge>,
     total: PerLabel<PinReason, IntCounter>,
     /// By [`PinReason::index`].
-    held: u16,
+    held: u32,
 }
+
+/// `PinGuard::held` has a bit for each.
+const _: () = assert!(PinReason::ALL.len() <= 32);
 
 impl PinGuard {
     /// From now on the session is pinned for `reason`, or not. Returns whether that is news.
     pub fn set(&mut self, reason: PinReason, pinned: bool) -> bool {
-        let bit = 1_u16 << reason.index();
+        let bit = 1_u32 << reason.index();
         if (self.held & bit != 0) == pinned {
             return false;
         }

@@ -60,7 +60,7 @@ label! {
         Dns = "dns", "Name look-up; it is asked on each connect.";
         Tcp = "tcp", "TCP handshake with the address that answered.";
         Tls = "tls", "TLS handshake and verification of the certificate.";
-        Login = "login", "Login with the token, up to the first ready-for-query.";
+        Login = "login", "Login with the token, until the server is ready for a request.";
     }
 }
 
@@ -89,8 +89,8 @@ label! {
     /// Why an upstream login did not succeed.
     LoginFailure: "class" {
         Token = "token", "No usable token, or the server refused it: expired, wrong audience, wrong tenant.";
-        Role = "role", "The server knows no such role, or it may not log in.";
-        Database = "database", "The database does not exist or the role may not connect to it.";
+        Role = "role", "The server knows no such role or user, or it may not log in.";
+        Database = "database", "The database does not exist, or the role or user may not connect to it.";
         Tls = "tls", "TLS failed: certificate, host name, protocol version, or TLS refused.";
         Network = "network", "Name look-up failed, connection refused, reset or unreachable.";
         Timeout = "timeout", "`connect_timeout` passed.";
@@ -106,12 +106,12 @@ label! {
     Closed: "reason" {
         Idle = "idle", "Unused for `idle_timeout`.";
         Lifetime = "lifetime", "Older than `max_lifetime`.";
-        Server = "server", "The server closed it, or ended it with a FATAL error.";
+        Server = "server", "The server closed it, or ended it with a fatal error.";
         ClientDied = "client_died", "Its client went away and its state could not be cleaned.";
         Error = "error", "Reading, writing or resetting it failed, or it broke the protocol.";
         Drain = "drain", "entrapool is stopping.";
         Token = "token", "It was opened with a token that is not to be used any more.";
-        Tainted = "tainted", "Its client left state that nothing removes (`LOAD`, `setseed`).";
+        Tainted = "tainted", "Its client left state that nothing removes (`LOAD`, `setseed`, an application role).";
     }
 }
 
@@ -182,14 +182,22 @@ label! {
 label! {
     /// What keeps a backend with its client.
     PinReason: "reason" {
-        TempTable = "temp_table", "A temporary table, view, sequence or function.";
-        AdvisoryLock = "advisory_lock", "A session-level advisory lock.";
-        Cursor = "cursor", "A cursor declared WITH HOLD.";
+        TempTable = "temp_table", "A temporary table, view, sequence, function or procedure.";
+        AdvisoryLock = "advisory_lock", "A session-level advisory lock, or a session's application lock.";
+        Cursor = "cursor", "A cursor that outlives its transaction, such as one declared WITH HOLD.";
         Listen = "listen", "A channel that the client listens to.";
-        Prepared = "prepared", "A statement prepared in SQL (`PREPARE`).";
+        Prepared = "prepared", "A statement prepared in SQL (`PREPARE`), or a handle that can't be made again on another backend.";
         Setting = "setting", "A setting that can't be carried: too long, of a name that is not known, or another session authorization.";
         Sequence = "sequence", "A sequence's value for this session (`currval`, `lastval`); until the client ends.";
         Hidden = "hidden", "State that the server does not show (`LOAD`, `setseed`); until the client ends.";
+        AppRole = "app_role", "An application role (`sp_setapprole`) or another login's context (`EXECUTE AS`).";
+        Context = "context", "`CONTEXT_INFO`, or values of the session context (`sp_set_session_context`).";
+        TraceFlag = "trace_flag", "A trace flag of the session (`DBCC TRACEON`).";
+        XmlHandle = "xml_handle", "An open XML document (`sp_xml_preparedocument`) or OLE object (`sp_OACreate`).";
+        Distributed = "distributed", "A distributed transaction, or a session bound to another one's transaction.";
+        Identity = "identity", "A value that an earlier statement left and a later one asks for (`@@IDENTITY` and its like).";
+        Procedure = "procedure", "A stored procedure was run, and the route has `pin_on_exec=always`.";
+        Unknown = "unknown", "An answer or a text that is not understood: whatever it left, the client keeps it.";
     }
 }
 

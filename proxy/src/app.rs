@@ -3,23 +3,27 @@
 mod drain;
 mod health;
 mod observe;
+mod route;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use entrapool_metrics::{Metrics, Protocol};
+use entrapool_metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminServer, AdminState};
 use crate::config::cli::Exit;
-use crate::config::{self, Config, Engine, OnStartFailure};
-use crate::identity::{Audience, Identities, IdentityOptions};
-use crate::postgres;
+use crate::config::{self, Config, OnStartFailure};
+use crate::identity::{Identities, IdentityOptions};
 use crate::server::Listener;
 use crate::session::registry::Registry;
 use drain::Signals;
 use health::{AppHealth, RouteState};
 use observe::TokenObserver;
+use route::RunningRoute;
 
 /// A program that is ready to run.
 pub struct App {
@@ -71,13 +75,10 @@ impl App {
             .map_err(|error| configuration(&error))?;
         let mut routes = Vec::new();
         for route in &config.routes {
-            let Engine::Postgres = route.engine;
             let token = identities
-                .handle(&route.identity, Audience::PostgresAndMysql)
+                .handle(&route.identity, route::audience(route.engine()))
                 .map_err(|error| configuration(&error))?;
-            let series = metrics.route(Protocol::Postgres, &route.name);
-            let registry = Arc::clone(&registry);
-            let route = postgres::Route::new(route.clone(), token.clone(), series, registry)
+            let route = RunningRoute::new(route, token.clone(), &metrics, &registry)
                 .map_err(|error| configuration(&error))?;
             routes.push(Arc::new(RouteState::new(route, token)));
         }
@@ -125,7 +126,7 @@ impl App {
             let sessions = self.sessions.clone();
             let stop = stop_accepting.clone();
             tokio::spawn(listener.accept_until(stop, move |client| {
-                sessions.spawn(postgres::serve(Arc::clone(&route), client));
+                route.serve(client, &sessions);
             }));
         }
         signals.stop().await;
@@ -165,7 +166,7 @@ impl App {
     }
 
     /// Binds all listeners, or none.
-    async fn bind(&self) -> Result<Vec<(Arc<postgres::Route>, Listener)>, Fault> {
+    async fn bind(&self) -> Result<Vec<(RunningRoute, Listener)>, Fault> {
         let mut bound = Vec::new();
         for state in &self.routes {
             let config = state.route.config();
@@ -181,7 +182,7 @@ impl App {
         }
         Ok(bound
             .into_iter()
-            .map(|(state, listener)| (Arc::clone(&state.route), listener))
+            .map(|(state, listener)| (state.route.clone(), listener))
             .collect())
     }
 }
@@ -191,7 +192,7 @@ fn announce(config: &config::Route, address: &str) {
         route = config.name,
         listen = address,
         upstream = format!("{}:{}", config.upstream.host, config.upstream.port),
-        user = config.user,
+        user = config.user(),
         identity = config.identity.source.as_str(),
         pool_mode = config.pool.mode.as_str(),
         pool_size = config.pool.size,

@@ -4,19 +4,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use super::route::RunningRoute;
 use crate::admin::{Health, RouteHealth, TokenHealth};
 use crate::identity::TokenHandle;
-use crate::postgres;
 
 /// A route, its identity's token, and where it listens.
 pub(super) struct RouteState {
-    pub(super) route: Arc<postgres::Route>,
+    pub(super) route: RunningRoute,
     pub(super) token: TokenHandle,
     listening_on: OnceLock<String>,
 }
 
 impl RouteState {
-    pub(super) fn new(route: Arc<postgres::Route>, token: TokenHandle) -> Self {
+    pub(super) fn new(route: RunningRoute, token: TokenHandle) -> Self {
         Self {
             route,
             token,

@@ -72,7 +72,7 @@ pub struct CliOptions {
     /// What is served, one listener each.
     #[arg(
         value_name = "ROUTE",
-        help = "What to serve: postgres://USER@HOST[:PORT][/DATABASE][?key=value&...], one listener each"
+        help = "What to serve, one listener each: postgres://USER@HOST[:PORT][/DATABASE][?key=value&...] or sqlserver://[USER@]HOST[:PORT]/DATABASE[?key=value&...]"
     )]
     pub routes: Vec<RouteUrl>,
 }

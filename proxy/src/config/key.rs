@@ -3,6 +3,7 @@
 //! `keys` is the table of them; the readers of the file, the variables and the URLs look names
 //! up in here. No value is read in here.
 
+use super::model::Engine;
 use super::shape::Shape;
 
 /// A key and everything that is said about it.
@@ -28,6 +29,40 @@ pub(super) enum Absent {
     Means(&'static str),
     /// An error, with this advice.
     Required(&'static str),
+    /// What the route's engine makes of it.
+    ByEngine {
+        postgres: &'static Self,
+        tds: &'static Self,
+    },
+}
+
+impl Absent {
+    /// What holds for a route of `engine`; `None` if that matters and is not known.
+    pub(super) fn of(self, engine: Option<Engine>) -> Option<Self> {
+        match (self, engine) {
+            (Self::ByEngine { postgres, .. }, Some(Engine::Postgres)) => Some(*postgres),
+            (Self::ByEngine { tds, .. }, Some(Engine::Tds)) => Some(*tds),
+            (Self::ByEngine { .. }, None) => None,
+            (plain, _) => Some(plain),
+        }
+    }
+
+    /// `default 10`, or what absence means.
+    fn told(self) -> String {
+        match self {
+            Self::Default(text) => format!("default {text}"),
+            Self::Means(text) => format!("default: {text}"),
+            Self::Required(_) => "required".to_owned(),
+            Self::ByEngine { postgres, tds } => {
+                let (one, other) = (postgres.told(), tds.told());
+                if one == other {
+                    return one;
+                }
+                let (engine, next) = (Engine::Postgres.as_str(), Engine::Tds.as_str());
+                format!("{one} ({engine}); {other} ({next})")
+            }
+        }
+    }
 }
 
 /// Where a key may be written.
@@ -70,11 +105,7 @@ pub(super) trait Described: Sync {
 
     /// `default 10`, or what its absence means.
     fn absence(&self) -> String {
-        match self.absent() {
-            Absent::Default(text) => format!("default {text}"),
-            Absent::Means(text) => format!("default: {text}"),
-            Absent::Required(_) => "required".to_owned(),
-        }
+        self.absent().told()
     }
 
     /// Help, range and default in a row.
@@ -123,7 +154,9 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
 ///
 /// `what` is the kind of key, e.g. `route key`. The value is never shown: it may be a password.
 pub(super) fn unknown(what: &str, name: &str, table: &[&'static dyn Described]) -> String {
-    let advice = ADVICE.iter().find(|(known, _)| *known == name);
+    let advice = ADVICE
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
     let near = nearest(name, table.iter().map(|key| key.name()));
     match (advice, near) {
         (Some((_, advice)), _) => format!("{what} \"{name}\" is not known; {advice}"),
@@ -154,4 +187,11 @@ const ADVICE: &[(&str, &str)] = &[
         "sslmode",
         "TLS is always used and always verified, so leave it out (tls says how it begins)",
     ),
+    ("encrypt", ENCRYPT_ADVICE),
+    ("trustServerCertificate", ENCRYPT_ADVICE),
+    ("databaseName", "use database"),
+    ("packetSize", "use packet_size"),
 ];
+
+const ENCRYPT_ADVICE: &str = "TLS to the server is always used and always verified, so leave it \
+     out (tls says how it begins, client_tls what clients get)";

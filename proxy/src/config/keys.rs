@@ -3,13 +3,24 @@
 //! Parsing, the detection of unknown keys, `--help`, `entrapool check` and
 //! `docs/configuration.md` all follow from it. No value is read in here.
 
+mod sqlserver;
+
 use std::time::Duration;
 
+use super::dialect::TlsWord;
 use super::endpoint::{DialTarget, HostName, ImdsEndpoint, Listener};
 use super::identity::IdentityKind;
 use super::key::{Absent, Described, Key, Scope};
-use super::model::{Cloud, Engine, LogFormat, OnStartFailure, PoolMode, TlsMode};
+use super::model::{Cloud, Engine, LogFormat, OnStartFailure, PoolMode};
 use super::shape::{Address, Choice, Count, FilePath, Flag, LogFilter, Span, Text, TextList};
+
+pub(super) use sqlserver::{
+    CLIENT_CERT_FILE, CLIENT_KEY_FILE, CLIENT_TLS, MIN_TOKEN_REMAINDER, PACKET_SIZE, PIN_ON_EXEC,
+    SQLSERVER, TRUST_SESSION_STATE, on_off,
+};
+
+/// Most bytes of a name in a database: 128 characters of any script.
+const NAME_BYTES: usize = 384;
 
 /// The keys of the program, in the order of telling.
 pub(super) static PROGRAM: &[&dyn Described] = &[
@@ -48,6 +59,10 @@ pub(super) static ROUTE: &[&dyn Described] = &[
     &SERVER_NAME,
     &CONNECT_TO,
     &CONNECT_TIMEOUT,
+    &CLIENT_TLS,
+    &CLIENT_CERT_FILE,
+    &CLIENT_KEY_FILE,
+    &PACKET_SIZE,
     &POOL_MODE,
     &POOL_SIZE,
     &MIN_IDLE,
@@ -55,7 +70,18 @@ pub(super) static ROUTE: &[&dyn Described] = &[
     &WAIT_TIMEOUT,
     &IDLE_TIMEOUT,
     &MAX_LIFETIME,
+    &MIN_TOKEN_REMAINDER,
+    &TRUST_SESSION_STATE,
+    &PIN_ON_EXEC,
 ];
+
+/// The engine whose routes alone have this key; `None` if all have it.
+pub(super) fn only_for(key: &dyn Described) -> Option<Engine> {
+    SQLSERVER
+        .iter()
+        .any(|other| other.name() == key.name())
+        .then_some(Engine::Tds)
+}
 
 pub(super) static CONFIG: Key<FilePath> = Key {
     name: "config",
@@ -158,7 +184,7 @@ pub(super) static URL: Key<Text> = Key {
 pub(super) static ENGINE: Key<Choice<Engine>> = Key {
     name: "engine",
     shape: Choice {
-        all: &[Engine::Postgres],
+        all: Engine::ALL,
         word: Engine::as_str,
     },
     absent: Absent::Default("postgres"),
@@ -169,9 +195,15 @@ pub(super) static ENGINE: Key<Choice<Engine>> = Key {
 pub(super) static HOST: Key<HostName> = Key {
     name: "host",
     shape: HostName,
-    absent: Absent::Required(
-        "name the server, such as host = \"myserver.postgres.database.azure.com\", or give a url",
-    ),
+    absent: Absent::ByEngine {
+        postgres: &Absent::Required(
+            "name the server, such as host = \"myserver.postgres.database.azure.com\", or give a \
+             url",
+        ),
+        tds: &Absent::Required(
+            "name the server, such as host = \"myserver.database.windows.net\", or give a url",
+        ),
+    },
     scope: Scope::Table,
     help: "The server; its certificate must carry this name unless server_name is given.",
 };
@@ -179,29 +211,43 @@ pub(super) static HOST: Key<HostName> = Key {
 pub(super) static PORT: Key<Count> = Key {
     name: "port",
     shape: Count { min: 1, max: 65535 },
-    absent: Absent::Default("5432"),
+    absent: Absent::ByEngine {
+        postgres: &Absent::Default("5432"),
+        tds: &Absent::Default("1433"),
+    },
     scope: Scope::Table,
     help: "The server's port.",
 };
 
 pub(super) static USER: Key<Text> = Key {
     name: "user",
-    shape: Text { max: 255 },
-    absent: Absent::Required(USER_ADVICE),
+    shape: Text { max: NAME_BYTES },
+    absent: Absent::ByEngine {
+        postgres: &Absent::Required(USER_ADVICE),
+        tds: &Absent::Means("the token names it"),
+    },
     scope: Scope::Table,
-    help: "The role that logs in upstream: the identity's display name, exact case (for a VM's \
-           own identity, the VM's name). What name clients use does not matter.",
+    help: "Who logs in upstream. postgres: the role, which is the identity's display name in exact \
+           case (for a VM's own identity, the VM's name). sqlserver: needed with \
+           identity=password-file only, since a token names who it is for. What name clients use \
+           does not matter.",
 };
 
-/// Said wherever the user is missing.
-pub(super) const USER_ADVICE: &str = "it is the role in the database, which for Entra is the \
+/// Said where the role is missing.
+const USER_ADVICE: &str = "it is the role in the database, which for Entra is the \
      identity's display name in exact case (for a VM's own identity, the VM's name), as in \
      postgres://my-vm@myserver.postgres.database.azure.com/mydb";
 
 pub(super) static DATABASE: Key<Text> = Key {
     name: "database",
-    shape: Text { max: 255 },
-    absent: Absent::Means("clients must name one"),
+    shape: Text { max: NAME_BYTES },
+    absent: Absent::ByEngine {
+        postgres: &Absent::Means("clients must name one"),
+        tds: &Absent::Required(
+            "a login without one goes to master, which a user of another database can't log in \
+             to; name it, as in sqlserver://myserver.database.windows.net/mydb",
+        ),
+    },
     scope: Scope::Table,
     help: "The database of clients that name none.",
 };
@@ -217,10 +263,13 @@ pub(super) static NAME: Key<Text> = Key {
 pub(super) static LISTEN: Key<Listener> = Key {
     name: "listen",
     shape: Listener,
-    absent: Absent::Default("127.0.0.1:5432"),
+    absent: Absent::ByEngine {
+        postgres: &Absent::Default("127.0.0.1:5432"),
+        tds: &Absent::Default("127.0.0.1:1433"),
+    },
     scope: Scope::UrlTable,
-    help: "Where clients connect; distinct. A directory gets the socket .s.PGSQL.5432, mode 0660. \
-           Port 0 takes a free one.",
+    help: "Where clients connect; distinct. A directory gets the socket .s.PGSQL.5432, mode 0660 \
+           (postgres only). Port 0 takes a free one.",
 };
 
 pub(super) static ALLOW_REMOTE: Key<Flag> = Key {
@@ -234,7 +283,7 @@ pub(super) static ALLOW_REMOTE: Key<Flag> = Key {
 
 pub(super) static DATABASES: Key<TextList> = Key {
     name: "databases",
-    shape: TextList { max: 255 },
+    shape: TextList { max: NAME_BYTES },
     absent: Absent::Means("any"),
     scope: Scope::UrlTable,
     help: "The databases that clients may name. In a URL cut at commas; %2C is a comma in a name.",
@@ -308,17 +357,18 @@ pub(super) static PASSWORD_FILE: Key<FilePath> = Key {
            identity=password-file.",
 };
 
-pub(super) static TLS: Key<Choice<TlsMode>> = Key {
+pub(super) static TLS: Key<Choice<TlsWord>> = Key {
     name: "tls",
     shape: Choice {
-        all: &[TlsMode::Negotiate, TlsMode::Direct, TlsMode::Off],
-        word: TlsMode::as_str,
+        all: TlsWord::ALL,
+        word: TlsWord::as_str,
     },
     absent: Absent::Default("negotiate"),
     scope: Scope::UrlTable,
-    help: "How TLS begins: asked for in the protocol's own way, or from the first byte \
-           (PostgreSQL 17 and later). The certificate and its name are always verified. off only \
-           for a loopback server with identity=password-file.",
+    help: "How TLS to the server begins: asked for in the protocol's own way, or from the first \
+           byte (postgres: direct, PostgreSQL 17 and later; sqlserver: strict, TDS 8.0). The \
+           certificate and its name are always verified. off only for a loopback server with \
+           identity=password-file.",
 };
 
 pub(super) static CA_FILE: Key<FilePath> = Key {
@@ -424,9 +474,13 @@ pub(super) static IDLE_TIMEOUT: Key<Span> = Key {
         min: Duration::from_secs(1),
         max: Duration::from_hours(24),
     },
-    absent: Absent::Default("10min"),
+    absent: Absent::ByEngine {
+        postgres: &Absent::Default("10min"),
+        tds: &Absent::Default("15min"),
+    },
     scope: Scope::UrlTable,
-    help: "How long an unused backend is kept.",
+    help: "How long an unused backend is kept. Azure SQL's gateway closes sessions that idle for \
+           30min.",
 };
 
 pub(super) static MAX_LIFETIME: Key<Span> = Key {

@@ -100,7 +100,8 @@ fn pick_routes(
         errors.add(
             &Place::Whole,
             "there is no route; give one on the command line \
-             (entrapool postgres://my-vm@myserver.postgres.database.azure.com/mydb), in \
+             (entrapool postgres://my-vm@myserver.postgres.database.azure.com/mydb, or \
+             sqlserver://myserver.database.windows.net/mydb), in \
              ENTRAPOOL_ROUTE, or as [[route]] in the file",
         );
         return Vec::new();

@@ -11,6 +11,8 @@
 
 pub mod cli;
 
+mod azure_host;
+mod dialect;
 mod endpoint;
 mod environment;
 mod error;
@@ -37,9 +39,9 @@ pub use environment::{Environment, MapEnvironment, ProcessEnvironment};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
 pub use model::{
-    ClientSecret, Cloud, Config, Drain, Engine, HostPort, IdentitySpec, Listen, Log, LogFormat,
-    OnStartFailure, PoolLimits, PoolMode, Route, Selector, Source, Start, TlsMode, Upstream,
-    Workload,
+    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Dialect, Drain, Engine, HostPort,
+    IdentitySpec, Listen, Log, LogFormat, OnStartFailure, PinOnExec, PoolLimits, PoolMode,
+    PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream, Workload,
 };
 pub use reference::reference_markdown;
 pub use render::render;

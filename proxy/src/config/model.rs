@@ -3,9 +3,13 @@
 //! Everybody reads these; only [`super::load`] makes them. They hold no raw text to be parsed
 //! later and never touch a file, a socket or the environment.
 
+mod dialect;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use dialect::{CertificateFiles, ClientTls, Dialect, PinOnExec, PostgresOptions, TdsOptions};
 
 /// Everything that a run needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,16 +100,12 @@ impl OnStartFailure {
 pub struct Route {
     /// The value of the `route` label in metrics and logs.
     pub name: String,
-    /// Which protocol is spoken on both sides.
-    pub engine: Engine,
+    /// Which protocol is spoken on both sides, and what only that one has.
+    pub dialect: Dialect,
     /// Where clients connect.
     pub listen: Listen,
     /// The server.
     pub upstream: Upstream,
-    /// The role that logs in upstream: the identity's name in the database, exact case.
-    pub user: String,
-    /// The database of clients that name none.
-    pub database: Option<String>,
     /// The databases that clients may name; `None` allows any.
     pub databases: Option<Vec<String>>,
     /// Who we are.
@@ -114,19 +114,54 @@ pub struct Route {
     pub pool: PoolLimits,
 }
 
+impl Route {
+    /// Which protocol is spoken on both sides.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        match &self.dialect {
+            Dialect::Postgres(_) => Engine::Postgres,
+            Dialect::Tds(_) => Engine::Tds,
+        }
+    }
+
+    /// Who logs in upstream, where that has a name besides the token.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        match &self.dialect {
+            Dialect::Postgres(options) => Some(&options.user),
+            Dialect::Tds(options) => options.user.as_deref(),
+        }
+    }
+
+    /// The database of clients that name none.
+    #[must_use]
+    pub fn database(&self) -> Option<&str> {
+        match &self.dialect {
+            Dialect::Postgres(options) => options.database.as_deref(),
+            Dialect::Tds(options) => Some(&options.database),
+        }
+    }
+}
+
 /// Which protocol is spoken on both sides of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Engine {
     /// PostgreSQL's frontend/backend protocol 3.
     Postgres,
+    /// SQL Server's tabular data stream.
+    Tds,
 }
 
 impl Engine {
+    /// All of them, in the order of telling.
+    pub(super) const ALL: &'static [Self] = &[Self::Postgres, Self::Tds];
+
     /// As it is written in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
+            Self::Tds => "sqlserver",
         }
     }
 }
@@ -190,22 +225,23 @@ impl std::fmt::Display for HostPort {
 /// How TLS begins. The certificate is always verified, with its host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
-    /// Asked for in the protocol's own way (PostgreSQL: SSLRequest).
+    /// Asked for in the protocol's own way (PostgreSQL: SSLRequest; TDS 7.x: PRELOGIN).
     Negotiate,
-    /// From the first byte (PostgreSQL 17 and later: ALPN `postgresql`).
+    /// From the first byte (PostgreSQL 17 and later: ALPN `postgresql`; TDS 8.0: `tds/8.0`).
     Direct,
     /// None. Only for a server on a loopback address with `identity = "password-file"`.
     Off,
 }
 
 impl TlsMode {
-    /// As it is written in the configuration.
+    /// As it is written in the configuration: each engine's users know it by another word.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Negotiate => "negotiate",
-            Self::Direct => "direct",
-            Self::Off => "off",
+    pub fn as_str(self, engine: Engine) -> &'static str {
+        match (self, engine) {
+            (Self::Negotiate, _) => "negotiate",
+            (Self::Direct, Engine::Postgres) => "direct",
+            (Self::Direct, Engine::Tds) => "strict",
+            (Self::Off, _) => "off",
         }
     }
 }
@@ -350,7 +386,7 @@ pub struct PoolLimits {
     pub max_clients: usize,
     /// How long a client waits for a backend, 100 ms to 1 h; default 30 s.
     pub wait_timeout: Duration,
-    /// How long an unused backend is kept, 1 s to 24 h; default 10 min.
+    /// How long an unused backend is kept, 1 s to 24 h; default 10 min (SQL Server: 15 min).
     pub idle_timeout: Duration,
     /// How old a backend may get, 1 s to 7 d; default 1 h, shortened at random by up to 10 %.
     pub max_lifetime: Duration,

@@ -118,7 +118,15 @@ fn route_row(key: &dyn Described) -> String {
         key.name(),
         cell(&key.range()),
         cell(&key.absence()),
-        cell(key.help()),
+        cell(&meaning(key)),
+    )
+}
+
+/// A key's help, and the engine that it is for.
+fn meaning(key: &dyn Described) -> String {
+    keys::only_for(key).map_or_else(
+        || key.help().to_owned(),
+        |engine| format!("{} only. {}", engine.as_str(), key.help()),
     )
 }
 
@@ -136,7 +144,7 @@ fn cell(text: &str) -> String {
 
 fn key_help(name: &str, key: &dyn Described) -> String {
     let limits = format!("{}; {}", key.range(), key.absence());
-    format!("{}\n{}", entry(name, key.help()), entry("", &limits))
+    format!("{}\n{}", entry(name, &meaning(key)), entry("", &limits))
 }
 
 const WIDTH: usize = 78;
@@ -196,12 +204,15 @@ const AZURE_VARIABLES: [(&str, &str); 7] = [
 const ROUTE_HELP: &str = "\
 ROUTE:
   postgres://USER@HOST[:PORT][/DATABASE][?key=value&key=value...]
+  sqlserver://[USER@]HOST[:PORT]/DATABASE[?key=value&key=value...]
 
-  USER is the role in the database and must be given: for Entra it is the
+  USER is the role in PostgreSQL and must be given: for Entra it is the
   identity's display name in exact case (for a VM's own identity the VM's
-  name). PORT is 5432 if left out. DATABASE is that of clients that name none.
+  name). SQL Server takes it from the token. PORT is 5432 or 1433 if left out.
+  DATABASE is that of clients that name none; SQL Server's must be given.
   There is no password: it comes from the identity. Special characters are
-  percent-encoded (%40 for @, %20 for a space). postgresql:// is the same.
+  percent-encoded (%40 for @, %20 for a space). postgresql:// and mssql:// are
+  the same as postgres:// and sqlserver://.
 
   Lengths of time have a unit: 500ms, 30s, 10min (or 10m), 1h, 7d, 1h30m.
   Quote a ROUTE with a query in the shell: 'postgres://...?a=b&c=d'.
@@ -216,6 +227,10 @@ Examples:
     entrapool --http 0.0.0.0:9464 \\
       'postgres://app@one.postgres.database.azure.com/db?pool_mode=transaction' \\
       'postgres://app@two.postgres.database.azure.com/db?listen=/run/entrapool'
+
+  PostgreSQL and Azure SQL, each on its usual port:
+    entrapool postgres://app@one.postgres.database.azure.com/db \\
+      sqlserver://two.database.windows.net/db
 
   A private endpoint, dialled by address and verified by name:
     entrapool \\
@@ -256,12 +271,13 @@ A route is one listener and the server behind it:
 
 ```text
 postgres://USER@HOST[:PORT][/DATABASE][?key=value&key=value...]
+sqlserver://[USER@]HOST[:PORT]/DATABASE[?key=value&key=value...]
 ```
 
 on the command line or in `ENTRAPOOL_ROUTE`, `ENTRAPOOL_ROUTE_0`, `ENTRAPOOL_ROUTE_1` and so on.
-`postgresql://` is the same. Special characters are percent-encoded (`%40` for `@`); a password is
-refused. In the file, each route is a `[[route]]` with a `url`, or fields, or both as long as they
-do not contradict each other:
+`postgresql://` and `mssql://` are the same. Special characters are percent-encoded (`%40` for `@`);
+a password is refused. Routes of both engines can stand side by side. In the file, each route is a
+`[[route]]` with a `url`, or fields, or both as long as they do not contradict each other:
 
 ```toml
 [[route]]
@@ -272,9 +288,13 @@ host = \"other.postgres.database.azure.com\"
 user = \"my-vm\"
 listen = \"/run/entrapool\"
 databases = [\"one\", \"two\"]
+
+[[route]]
+url = \"sqlserver://myserver.database.windows.net/mydb\"
 ```
 
-Runnable files are in `proxy/examples/`.
+A key that only one engine has is refused for routes of the other. Runnable files are in
+`proxy/examples/`.
 ";
 
 const MARKDOWN_IDENTITY: &str = "

@@ -5,7 +5,7 @@
 
 use super::key::{Absent, Described};
 use super::keys;
-use super::model::{Config, IdentitySpec, Route, Selector, Source};
+use super::model::{Config, Dialect, Engine, IdentitySpec, Route, Selector, Source, TdsOptions};
 use super::span::format_span;
 
 /// Writes a configuration as TOML for `--config`.
@@ -45,21 +45,22 @@ fn render_route(page: &mut Page, route: &Route) {
     let upstream = &route.upstream;
     page.section("\n[[route]]");
     page.key(&keys::NAME, text(&route.name));
-    page.key(&keys::ENGINE, text(route.engine.as_str()));
+    page.engine = Some(route.engine());
+    page.key(&keys::ENGINE, text(route.engine().as_str()));
     page.key(&keys::LISTEN, text(&route.listen));
     // Nothing that was accepted is remote, so this is always right.
     page.key(&keys::ALLOW_REMOTE, false);
     page.key(&keys::HOST, text(&upstream.host));
     page.key(&keys::PORT, upstream.port);
-    page.key(&keys::USER, text(&route.user));
-    page.optional(&keys::DATABASE, route.database.as_ref().map(text));
+    page.optional(&keys::USER, route.user().map(text));
+    page.optional(&keys::DATABASE, route.database().map(text));
     let databases = route.databases.as_ref().map(|names| {
         let names: Vec<String> = names.iter().map(text).collect();
         format!("[{}]", names.join(", "))
     });
     page.optional(&keys::DATABASES, databases);
     render_identity(page, &route.identity);
-    page.key(&keys::TLS, text(upstream.tls.as_str()));
+    page.key(&keys::TLS, text(upstream.tls.as_str(route.engine())));
     let ca_file = upstream.ca_file.as_ref().map(|path| text(path.display()));
     page.optional(&keys::CA_FILE, ca_file);
     page.optional(&keys::SERVER_NAME, upstream.server_name.as_ref().map(text));
@@ -68,6 +69,9 @@ fn render_route(page: &mut Page, route: &Route) {
         &keys::CONNECT_TIMEOUT,
         text(format_span(upstream.connect_timeout)),
     );
+    if let Dialect::Tds(options) = &route.dialect {
+        render_tds(page, options);
+    }
     page.key(&keys::POOL_MODE, text(route.pool.mode.as_str()));
     page.key(&keys::POOL_SIZE, route.pool.size);
     page.key(&keys::MIN_IDLE, route.pool.min_idle);
@@ -84,6 +88,29 @@ fn render_route(page: &mut Page, route: &Route) {
         &keys::MAX_LIFETIME,
         text(format_span(route.pool.max_lifetime)),
     );
+}
+
+fn render_tds(page: &mut Page, options: &TdsOptions) {
+    page.key(&keys::CLIENT_TLS, text(options.client_tls.as_str()));
+    let files = options.client_certificate.as_ref();
+    page.optional(
+        &keys::CLIENT_CERT_FILE,
+        files.map(|files| text(files.certificate.display())),
+    );
+    page.optional(
+        &keys::CLIENT_KEY_FILE,
+        files.map(|files| text(files.key.display())),
+    );
+    page.key(&keys::PACKET_SIZE, options.packet_size);
+    page.key(
+        &keys::MIN_TOKEN_REMAINDER,
+        text(format_span(options.min_token_remainder)),
+    );
+    page.key(
+        &keys::TRUST_SESSION_STATE,
+        text(keys::on_off(options.trust_session_state)),
+    );
+    page.key(&keys::PIN_ON_EXEC, text(options.pin_on_exec.as_str()));
 }
 
 fn render_identity(page: &mut Page, identity: &IdentitySpec) {
@@ -143,6 +170,8 @@ fn render_identity(page: &mut Page, identity: &IdentitySpec) {
 #[derive(Default)]
 struct Page {
     text: String,
+    /// Of the route that is written.
+    engine: Option<Engine>,
 }
 
 impl Page {
@@ -158,9 +187,9 @@ impl Page {
 
     /// A key without a value has no TOML, so its meaning is a comment.
     fn optional(&mut self, key: &dyn Described, value: Option<String>) {
-        match (value, key.absent()) {
+        match (value, key.absent().of(self.engine)) {
             (Some(value), _) => self.key(key, value),
-            (None, Absent::Means(meaning)) => {
+            (None, Some(Absent::Means(meaning))) => {
                 self.line(format_args!("# {} is not set: {meaning}", key.name()));
             }
             (None, _) => self.line(format_args!("# {} is not set", key.name())),

@@ -4,6 +4,8 @@
 
 use std::net::SocketAddr;
 
+use super::azure_host;
+use super::dialect::{Names, check_engine, check_listen, read_dialect, read_tls};
 use super::endpoint::is_loopback_host;
 use super::environment::Environment;
 use super::error::{ConfigErrors, Place};
@@ -34,17 +36,27 @@ pub(super) fn read_route(
     if reader.has(&keys::URL) && (url.is_none() || !reader.has(&keys::ENGINE)) {
         return None;
     }
-    let engine = reader.value(&keys::ENGINE);
-    let listen = read_listen(&mut reader);
+    let engine = reader.value(&keys::ENGINE)?;
+    reader.set_engine(engine);
+    let listen = read_listen(&mut reader, engine);
     let name = read_name(&mut reader, engine, listen.as_ref());
     claims.claim(&mut reader, listen.as_ref(), name.as_deref());
+    check_engine(&mut reader, engine, name.as_deref());
     let user = reader.value(&keys::USER);
     let (database, databases) = read_databases(&mut reader);
     let identity = read_identity(&mut reader, env, &mut notes);
-    let upstream = read_upstream(&mut reader);
+    let upstream = read_upstream(&mut reader, engine);
+    let names = Names {
+        host: upstream.as_ref().map(|upstream| upstream.host.as_str()),
+        user,
+        database,
+        databases: databases.as_deref(),
+    };
+    let dialect = read_dialect(&mut reader, engine, names, identity.as_ref(), &mut notes);
     let pool = read_pool(&mut reader);
     if let (Some(upstream), Some(identity)) = (&upstream, &identity) {
         check_tls(&mut reader, upstream, identity);
+        notes.extend(azure_host::doubt(&upstream.host, engine, identity.cloud));
     }
     let name = name?;
     Some(ReadRoute {
@@ -54,11 +66,9 @@ pub(super) fn read_route(
             .collect(),
         route: Route {
             name,
-            engine: engine?,
+            dialect: dialect?,
             listen: listen?,
             upstream: upstream?,
-            user: user?,
-            database,
             databases,
             identity: identity?,
             pool: pool?,
@@ -127,15 +137,20 @@ fn overlap(one: &Listen, other: &Listen) -> bool {
 }
 
 /// Whoever reaches a listener acts as the identity, so it stays on this machine.
-fn read_listen(reader: &mut Reader<'_>) -> Option<Listen> {
+fn read_listen(reader: &mut Reader<'_>, engine: Engine) -> Option<Listen> {
     let allow_remote = reader.value(&keys::ALLOW_REMOTE);
     let listen = reader.value(&keys::LISTEN)?;
+    check_listen(reader, engine, &listen)?;
     let Listen::Tcp(address) = &listen else {
         return Some(listen);
     };
     if address.ip().to_canonical().is_loopback() {
         return Some(listen);
     }
+    let elsewhere = match engine {
+        Engine::Postgres => "127.0.0.1, [::1] or a Unix socket's directory",
+        Engine::Tds => "127.0.0.1 or [::1]",
+    };
     let reason = if allow_remote == Some(true) {
         "allow_remote=true also requires client TLS and a client credential, which are not \
          available yet"
@@ -144,30 +159,23 @@ fn read_listen(reader: &mut Reader<'_>) -> Option<Listen> {
     };
     reader.reject(
         &keys::LISTEN,
-        format!(
-            "{address} is not a loopback address, and {reason}; use 127.0.0.1, [::1] or a Unix \
-             socket's directory"
-        ),
+        format!("{address} is not a loopback address, and {reason}; use {elsewhere}"),
     );
     None
 }
 
-fn read_name(
-    reader: &mut Reader<'_>,
-    engine: Option<Engine>,
-    listen: Option<&Listen>,
-) -> Option<String> {
+fn read_name(reader: &mut Reader<'_>, engine: Engine, listen: Option<&Listen>) -> Option<String> {
     if reader.has(&keys::NAME) {
         return reader.given(&keys::NAME);
     }
     Some(match listen? {
-        Listen::Tcp(address) => format!("{}-{}", engine?.as_str(), address.port()),
+        Listen::Tcp(address) => format!("{}-{}", engine.as_str(), address.port()),
         Listen::Unix(path) => path.display().to_string(),
     })
 }
 
 fn read_databases(reader: &mut Reader<'_>) -> (Option<String>, Option<Vec<String>>) {
-    let database = reader.given(&keys::DATABASE);
+    let database = reader.value(&keys::DATABASE);
     let databases = reader.given(&keys::DATABASES);
     if let (Some(database), Some(databases)) = (&database, &databases)
         && !databases.contains(database)
@@ -180,12 +188,12 @@ fn read_databases(reader: &mut Reader<'_>) -> (Option<String>, Option<Vec<String
     (database, databases)
 }
 
-fn read_upstream(reader: &mut Reader<'_>) -> Option<Upstream> {
+fn read_upstream(reader: &mut Reader<'_>, engine: Engine) -> Option<Upstream> {
     let host = reader.value(&keys::HOST);
     let port = reader.value(&keys::PORT);
     let connect_to = reader.given(&keys::CONNECT_TO);
     let server_name = reader.given(&keys::SERVER_NAME);
-    let tls = reader.value(&keys::TLS);
+    let tls = read_tls(reader, engine);
     let ca_file = reader.given(&keys::CA_FILE);
     let connect_timeout = reader.value(&keys::CONNECT_TIMEOUT);
     let port = u16::try_from(port?).ok()?;

@@ -1,4 +1,5 @@
-//! ROUTE URLs: `postgres://USER@HOST[:PORT][/DATABASE][?key=value&...]`.
+//! ROUTE URLs: `postgres://USER@HOST[:PORT][/DATABASE][?key=value&...]`, and with other schemes
+//! for other engines.
 //!
 //! `load` reads those of the command line and the environment, `file` those of `url` keys. They
 //! become the same settings as the fields of a `[[route]]`. A URL is never shown as a whole.
@@ -10,6 +11,7 @@ use url::Url;
 use super::error::{ConfigErrors, Place};
 use super::key::{Scope, find, nearest, unknown};
 use super::keys;
+use super::model::Engine;
 use super::settings::{Raw, Settings};
 use super::shape::Problem;
 
@@ -34,20 +36,32 @@ impl From<&str> for RouteUrl {
 /// Without the query, and without anything that may be a password.
 ///
 /// Works on the text, since it also has to show what cannot be parsed: from the first colon after
-/// the scheme up to the last `@` all is hidden.
+/// the scheme up to the last `@` all is hidden; where JDBC's properties seem to begin, all from the
+/// first colon or semicolon on.
 impl fmt::Display for RouteUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let start = self.text.find("://").map_or(0, |at| at + 3);
         let (scheme, rest) = self.text.split_at(start);
         let shown = match (rest.find(':'), rest.rfind('@')) {
+            _ if before_query(rest).contains(';') => {
+                let host = rest.split([':', ';']).next().unwrap_or_default();
+                format!("{host};***")
+            }
             (Some(colon), Some(at)) if colon < at => {
                 format!("{}:***{}", &rest[..colon], &rest[at..])
             }
             _ => rest.to_owned(),
         };
-        let shown = shown.split(['?', '#']).next().unwrap_or_default();
-        write!(f, "{scheme}{shown}")
+        let shown = before_query(&shown);
+        // Without a scheme it may be another kind of connection string: `password=...`.
+        let is_url = !scheme.is_empty();
+        let end = shown.find('=').filter(|_| !is_url);
+        write!(f, "{scheme}{}", &shown[..end.unwrap_or(shown.len())])
     }
+}
+
+fn before_query(text: &str) -> &str {
+    text.split(['?', '#']).next().unwrap_or_default()
 }
 
 impl fmt::Debug for RouteUrl {
@@ -62,8 +76,8 @@ pub(super) fn read_url(
     place: &Place,
     errors: &mut ConfigErrors,
 ) -> Option<Settings> {
-    let url = match parse(&route.text) {
-        Ok(url) => url,
+    let (url, engine) = match parse(&route.text) {
+        Ok(parsed) => parsed,
         Err(problem) => {
             errors.add(place, problem.to_string());
             return None;
@@ -83,7 +97,7 @@ pub(super) fn read_url(
         );
     }
     let mut settings = Settings::new(place.clone());
-    for (key, part) in parts(&url) {
+    for (key, part) in parts(&url, engine) {
         match decode(part) {
             Ok(text) => {
                 settings.insert(key, Raw::Text(text), place.clone());
@@ -95,16 +109,32 @@ pub(super) fn read_url(
         if pair.is_empty() {
             continue;
         }
-        if let Err(problem) = read_pair(pair, &mut settings) {
+        if let Err(problem) = read_pair(pair, engine, &mut settings) {
             errors.add(place, problem.to_string());
         }
     }
     Some(settings)
 }
 
-const FORM: &str = "postgres://USER@HOST[:PORT][/DATABASE][?key=value&...]";
+const FORM: &str = "postgres://USER@HOST[:PORT][/DATABASE][?key=value&...] or \
+     sqlserver://[USER@]HOST[:PORT]/DATABASE[?key=value&...]";
 
-fn parse(text: &str) -> Result<Url, Problem> {
+fn form_of(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Postgres => "postgres://USER@HOST[:PORT][/DATABASE][?key=value&...]",
+        Engine::Tds => "sqlserver://[USER@]HOST[:PORT]/DATABASE[?key=value&...]",
+    }
+}
+
+fn engine_of(scheme: &str) -> Option<Engine> {
+    match scheme {
+        "postgres" | "postgresql" => Some(Engine::Postgres),
+        "sqlserver" | "mssql" => Some(Engine::Tds),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Result<(Url, Engine), Problem> {
     if !text.contains("://") {
         let command = nearest(text, ["run", "check"].into_iter());
         return Err(Problem::new(match command {
@@ -112,33 +142,48 @@ fn parse(text: &str) -> Result<Url, Problem> {
             None => format!("this is not a ROUTE; write {FORM}"),
         }));
     }
+    check_jdbc(text)?;
     let url = Url::parse(text)
         .map_err(|error| Problem::new(format!("this is not a URL ({error}); write {FORM}")))?;
-    match url.scheme() {
-        "postgres" | "postgresql" => {}
-        other => {
-            return Err(Problem::new(format!(
-                "\"{other}://\" is not supported; so far only postgres:// is"
-            )));
-        }
-    }
+    let engine = engine_of(url.scheme()).ok_or_else(|| {
+        Problem::new(format!(
+            "\"{}://\" is not supported; postgres:// and sqlserver:// are",
+            url.scheme()
+        ))
+    })?;
     if url.path().trim_start_matches('/').contains('/') {
         return Err(Problem::new(
             "more than a database follows the host; write a \"/\" in a database's name as %2F",
         ));
     }
-    Ok(url)
+    Ok((url, engine))
+}
+
+/// JDBC's URLs look like ours but hold everything, passwords too, behind semicolons.
+fn check_jdbc(text: &str) -> Result<(), Problem> {
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let scheme = scheme.to_ascii_lowercase();
+    let is_jdbc = scheme.starts_with("jdbc:");
+    let has_properties =
+        engine_of(&scheme) == Some(Engine::Tds) && before_query(rest).contains(';');
+    if is_jdbc || has_properties {
+        let form = form_of(engine_of(scheme.trim_start_matches("jdbc:")).unwrap_or(Engine::Tds));
+        return Err(Problem::new(format!(
+            "this is a URL of JDBC, with properties of its own; write {form}"
+        )));
+    }
+    Ok(())
 }
 
 /// The keys that have a place of their own in a URL, with their text, still encoded.
-fn parts(url: &Url) -> Vec<(&'static str, &str)> {
+fn parts(url: &Url, engine: Engine) -> Vec<(&'static str, &str)> {
     let host = url.host_str().unwrap_or_default();
     let port = url
         .port()
         .and_then(|_| url.authority().rsplit_once(':'))
         .map_or("", |(_, port)| port);
     let parts = [
-        (keys::ENGINE.name, "postgres"),
+        (keys::ENGINE.name, engine.as_str()),
         (keys::USER.name, url.username()),
         (
             keys::HOST.name,
@@ -153,7 +198,7 @@ fn parts(url: &Url) -> Vec<(&'static str, &str)> {
         .collect()
 }
 
-fn read_pair(pair: &str, settings: &mut Settings) -> Result<(), Problem> {
+fn read_pair(pair: &str, engine: Engine, settings: &mut Settings) -> Result<(), Problem> {
     let (name, value) = match pair.split_once('=') {
         Some((name, value)) => (decode(name)?, Some(value)),
         None => (decode(pair)?, None),
@@ -165,7 +210,10 @@ fn read_pair(pair: &str, settings: &mut Settings) -> Result<(), Problem> {
         .collect();
     let Some(key) = find(&known, &name) else {
         return Err(Problem::new(if find(keys::ROUTE, &name).is_some() {
-            format!("\"{name}\" has its own place in a ROUTE; write {FORM}")
+            format!(
+                "\"{name}\" has its own place in a ROUTE; write {}",
+                form_of(engine)
+            )
         } else if find(keys::PROGRAM, &name).is_some() {
             format!("\"{name}\" is not a key of a route but of the program")
         } else {

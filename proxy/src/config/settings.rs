@@ -5,6 +5,7 @@
 
 use super::error::{ConfigErrors, Place};
 use super::key::{Absent, Described, Key};
+use super::model::Engine;
 use super::shape::Shape;
 
 /// A value as it was written.
@@ -108,11 +109,22 @@ impl Settings {
 pub(super) struct Reader<'a> {
     layers: Vec<&'a Settings>,
     errors: &'a mut ConfigErrors,
+    /// Of the route that is read; decides some defaults.
+    engine: Option<Engine>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(layers: Vec<&'a Settings>, errors: &'a mut ConfigErrors) -> Self {
-        Self { layers, errors }
+        Self {
+            layers,
+            errors,
+            engine: None,
+        }
+    }
+
+    /// From now on, defaults are those of a route of `engine`.
+    pub(super) fn set_engine(&mut self, engine: Engine) {
+        self.engine = Some(engine);
     }
 
     /// Whether any layer wrote the key, even if wrongly.
@@ -142,12 +154,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The value as written or the default; `None` if something was reported, or if the key
-    /// has no default.
+    /// has no default (here: for the engine).
     pub(super) fn value<S: Shape>(&mut self, key: &Key<S>) -> Option<S::Out> {
         if self.has(key) {
             return self.given(key);
         }
-        match key.absent {
+        match key.absent.of(self.engine)? {
             Absent::Default(text) => match key.shape.read(&Raw::Text(text.to_owned())) {
                 Ok(value) => Some(value),
                 Err(problem) => {
@@ -155,14 +167,19 @@ impl<'a> Reader<'a> {
                     None
                 }
             },
-            Absent::Means(_) => None,
+            Absent::Means(_) | Absent::ByEngine { .. } => None,
             Absent::Required(advice) => {
-                let place = self.place(key);
-                self.errors
-                    .add(&place, format!("{} is missing; {advice}", key.name));
+                self.miss(key, advice);
                 None
             }
         }
+    }
+
+    /// Reports that a key should have been written.
+    pub(super) fn miss(&mut self, key: &dyn Described, advice: &str) {
+        let place = self.place(key);
+        self.errors
+            .add(&place, format!("{} is missing; {advice}", key.name()));
     }
 
     /// Reports something about a key, at its place.

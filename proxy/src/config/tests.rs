@@ -7,6 +7,7 @@ mod identities;
 mod precedence;
 mod round_trip;
 mod routes;
+mod sqlserver;
 mod urls;
 mod values;
 

@@ -41,6 +41,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_cloud_has_a_resource_of_its_own() {
+        let table = [
+            (
+                Cloud::Public,
+                "https://ossrdbms-aad.database.windows.net",
+                "https://database.windows.net/",
+            ),
+            (
+                Cloud::UsGov,
+                "https://ossrdbms-aad.database.usgovcloudapi.net",
+                "https://database.usgovcloudapi.net/",
+            ),
+            (
+                Cloud::China,
+                "https://ossrdbms-aad.database.chinacloudapi.cn",
+                "https://database.chinacloudapi.cn/",
+            ),
+        ];
+        for (cloud, postgres, sql) in table {
+            assert_eq!(Audience::PostgresAndMysql.resource(cloud), postgres);
+            assert_eq!(Audience::AzureSql.resource(cloud), sql);
+            assert_eq!(Audience::AzureSql.scope(cloud), format!("{sql}/.default"));
+        }
+    }
+
+    #[test]
     fn the_slash_of_azure_sql_survives_in_the_scope() {
         assert_eq!(
             Audience::AzureSql.scope(Cloud::Public),

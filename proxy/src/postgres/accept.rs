@@ -203,8 +203,8 @@ fn database(route: &Route, startup: &Startup) -> Result<Box<str>, Refused> {
     let named = startup
         .database
         .as_ref()
-        .filter(|name| config.database.is_none() || **name != startup.user || listed(name));
-    let database = named.or(config.database.as_ref()).unwrap_or(&startup.user);
+        .filter(|name| route.database.is_none() || **name != startup.user || listed(name));
+    let database = named.or(route.database.as_ref()).unwrap_or(&startup.user);
     match &config.databases {
         Some(allowed) if !allowed.contains(database) => {
             let report = report::database_not_allowed(database, allowed);

@@ -51,6 +51,7 @@ pub(super) struct Place {
 impl Connector {
     pub(super) fn new(
         config: &config::Route,
+        user: String,
         tls: Option<Tls>,
         token: TokenHandle,
         metrics: Arc<RouteMetrics>,
@@ -70,7 +71,7 @@ impl Connector {
         let timeout = upstream.connect_timeout;
         Self {
             place,
-            user: config.user.clone(),
+            user,
             timeout,
             token,
             watch: match config.pool.mode {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use entrapool_metrics::{Direction, RouteMetrics};
 
 use super::connect::{Connector, Key};
-use crate::config::{self, PoolMode};
+use crate::config::{self, PoolMode, PostgresOptions};
 use crate::identity::TokenHandle;
 use crate::pool::Pools;
 use crate::session::registry::Registry;
@@ -17,6 +17,8 @@ const ALPN: &[u8] = b"postgresql";
 /// A route as it runs.
 pub struct Route {
     pub(super) config: config::Route,
+    /// The database of clients that name none.
+    pub(super) database: Option<String>,
     pub(super) metrics: Arc<RouteMetrics>,
     pub(super) registry: Arc<Registry>,
     pub(super) pools: Pools<Connector>,
@@ -31,12 +33,13 @@ pub struct RouteError {
 }
 
 impl Route {
-    /// Prepares `config` to run. Must be called on the runtime.
+    /// Prepares `config`, whose dialect is `options`, to run. Must be called on the runtime.
     ///
     /// # Errors
     /// [`RouteError`]: roots that can't be read, a name that can't be verified.
     pub fn new(
         config: config::Route,
+        options: PostgresOptions,
         token: TokenHandle,
         metrics: Arc<RouteMetrics>,
         registry: Arc<Registry>,
@@ -45,10 +48,11 @@ impl Route {
             name: config.name.clone(),
             cause,
         })?;
-        let connector = Connector::new(&config, tls, token, Arc::clone(&metrics));
+        let connector = Connector::new(&config, options.user, tls, token, Arc::clone(&metrics));
         let pools = Pools::new(connector, &config.pool, Arc::clone(&metrics));
         Ok(Arc::new(Self {
             config,
+            database: options.database,
             metrics,
             registry,
             pools,
@@ -58,7 +62,6 @@ impl Route {
     /// Opens the backends that are always kept, where the route knows their database.
     pub fn warm(&self) {
         if let Some(database) = self
-            .config
             .database
             .as_ref()
             .filter(|_| self.config.pool.min_idle > 0)

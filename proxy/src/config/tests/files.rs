@@ -192,8 +192,8 @@ fn keys_in_the_wrong_place() {
         ),
         (
             "[[route]]\nurl = 'postgres://vm@h'\ntls = true\n",
-            "entrapool.toml:3: tls: a boolean is given, but one of negotiate, direct, off is \
-             expected",
+            "entrapool.toml:3: tls: a boolean is given, but one of negotiate, direct, strict, off \
+             is expected",
         ),
         ("[[route]]\n", "entrapool.toml:1: user is missing; "),
     ];
@@ -203,6 +203,76 @@ fn keys_in_the_wrong_place() {
             found[0].starts_with(wanted),
             "{text}\n{found:#?}\nshould be\n{wanted}"
         );
+    }
+}
+
+#[test]
+fn both_engines_with_fields() {
+    let config = config(
+        "
+        [[route]]
+        engine = 'sqlserver'
+        host = 'db.database.windows.net'
+        database = 'app'
+        packet_size = 8_192
+        [[route]]
+        engine = 'postgres'
+        host = 'db.example.com'
+        user = 'vm'
+        [[route]]
+        url = 'mssql://other/db'
+        port = 1433
+        engine = 'sqlserver'
+        listen = '127.0.0.1:1434'
+        ",
+    );
+    let names: Vec<&str> = config
+        .routes
+        .iter()
+        .map(|route| route.name.as_str())
+        .collect();
+    assert_eq!(names, ["sqlserver-1433", "postgres-5432", "sqlserver-1434"]);
+    assert_eq!(config.routes[0].upstream.port, 1433);
+    assert_eq!(config.routes[1].upstream.port, 5432);
+}
+
+#[test]
+fn errors_of_both_engines_with_their_lines() {
+    let found = errors(
+        "\
+[[route]]
+engine = 'sqlserver'
+listen = '/run/x'
+client_cert_file = 'c.pem'
+trust_session_state = true
+[[route]]
+host = 'h'
+user = 'vm'
+name = 'orders'
+client_tls = 'off'
+[[route]]
+engine = 'mysql'
+[[route]]
+url = 'sqlserver://vm@h/db'
+engine = 'postgres'
+listen = '127.0.0.1:5433'
+",
+    );
+    let wanted = [
+        "entrapool.toml:15: engine is \"postgres\" here but \"sqlserver\" in the route's url; \
+         keep one of them",
+        "entrapool.toml:3: listen: drivers of SQL Server know only TCP",
+        "entrapool.toml:1: database is missing; ",
+        "entrapool.toml:1: host is missing; name the server, such as host = \
+         \"myserver.database.windows.net\"",
+        "entrapool.toml:4: client_cert_file: needs client_key_file as well",
+        "entrapool.toml:5: trust_session_state: a boolean is given, but one of off, on is expected",
+        "entrapool.toml:10: client_tls: is only for sqlserver, but route orders is postgres",
+        "entrapool.toml:12: engine: \"mysql\" is not known; allowed: postgres, sqlserver",
+    ];
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+    for (found, wanted) in found.iter().zip(wanted) {
+        assert!(found.starts_with(wanted), "{found}\nshould be\n{wanted}");
     }
 }
 

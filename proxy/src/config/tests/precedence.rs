@@ -6,7 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{PLAIN, errors, try_load};
-use crate::config::{LogFormat, MapEnvironment, OnStartFailure};
+use crate::config::{Engine, LogFormat, MapEnvironment, OnStartFailure};
 
 fn file(text: &str) -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
@@ -110,6 +110,21 @@ fn routes_replace_each_other() {
             "the routes of the command line replace those of the file",
         ]
     );
+}
+
+#[test]
+fn routes_replace_each_other_whatever_they_speak() {
+    let (_directory, path) = file(FILE);
+    let env = MapEnvironment::default()
+        .with("ENTRAPOOL_CONFIG", path.to_str().unwrap())
+        .with("ENTRAPOOL_ROUTE", "sqlserver://env.example.com/app");
+    let engine = |arguments: &[&str]| {
+        let config = try_load(arguments, &env).unwrap().config;
+        assert_eq!(config.routes.len(), 1);
+        config.routes[0].engine()
+    };
+    assert_eq!(engine(&[]), Engine::Tds);
+    assert_eq!(engine(&[PLAIN]), Engine::Postgres);
 }
 
 #[test]

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 
 use super::{PLAIN, try_load};
 use crate::config::{
-    ClientSecret, Cloud, Config, Drain, Engine, HostPort, IdentitySpec, Listen, Log, LogFormat,
-    MapEnvironment, OnStartFailure, PoolLimits, PoolMode, Route, Selector, Source, Start, TlsMode,
-    Upstream, Workload, keys, render,
+    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Dialect, Drain, HostPort,
+    IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure, PinOnExec, PoolLimits,
+    PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream,
+    Workload, keys, render,
 };
 
 /// Everything that any source may want, so that each can be written.
@@ -42,16 +43,21 @@ proptest! {
 
 #[test]
 fn every_key_is_shown_and_no_secret() {
-    let text = render(&super::config(&[PLAIN]));
-    for key in keys::PROGRAM.iter().chain(keys::ROUTE) {
-        let name = key.name().rsplit('.').next().unwrap();
-        // Fields stand for the url; the file does not name itself.
-        let expected = !["url", "config"].contains(&name);
-        let shown = text.lines().any(|line| {
-            line.starts_with(&format!("{name} = "))
-                || line.starts_with(&format!("# {name} is not set"))
-        });
-        assert_eq!(shown, expected, "{name}\n{text}");
+    for url in [PLAIN, "sqlserver://h/db"] {
+        let config = super::config(&[url]);
+        let engine = config.routes[0].engine();
+        let text = render(&config);
+        for key in keys::PROGRAM.iter().chain(keys::ROUTE) {
+            let name = key.name().rsplit('.').next().unwrap();
+            // Fields stand for the url; the file does not name itself.
+            let expected = !["url", "config"].contains(&name)
+                && keys::only_for(*key).is_none_or(|only| only == engine);
+            let shown = text.lines().any(|line| {
+                line.starts_with(&format!("{name} = "))
+                    || line.starts_with(&format!("# {name} is not set: "))
+            });
+            assert_eq!(shown, expected, "{name}\n{text}");
+        }
     }
     let secret = format!("{PLAIN}?identity=secret&client_id=x");
     let text = render(&try_load(&[&secret], &env()).unwrap().config);
@@ -125,21 +131,78 @@ fn routes() -> impl Strategy<Value = Route> {
         "/[a-zA-Z \"'\\\\é]{1,9}".prop_map(|path| Listen::Unix(path.into())),
     ];
     let databases = option::of((texts(), texts()).prop_map(|(one, two)| vec![one, two]));
-    let start = (texts(), listen, texts(), any::<bool>(), databases);
-    (start, upstreams(), identities(), pools()).prop_map(
-        |((name, listen, user, in_list, databases), upstream, identity, pool)| {
+    let start = (texts(), listen, databases);
+    let dialect = (any::<bool>(), postgres(), tds());
+    (start, dialect, upstreams(), identities(), pools()).prop_map(
+        |((name, listen, databases), (is_tds, postgres, tds), upstream, identity, pool)| {
             let first = databases.as_ref().map(|names| names[0].clone());
+            let (listen, dialect) = if is_tds {
+                let listen = match listen {
+                    Listen::Unix(_) => Listen::Tcp("127.0.0.1:1".parse().unwrap()),
+                    tcp @ Listen::Tcp(_) => tcp,
+                };
+                let by_password = identity.source == Source::PasswordFile;
+                let options = TdsOptions {
+                    user: tds.user.or_else(|| by_password.then(|| "sa".to_owned())),
+                    database: first.unwrap_or(tds.database),
+                    ..tds
+                };
+                (listen, Dialect::Tds(options))
+            } else {
+                let database = match &databases {
+                    Some(names) => postgres.database.map(|_| names[1].clone()),
+                    None => postgres.database,
+                };
+                (
+                    listen,
+                    Dialect::Postgres(PostgresOptions {
+                        database,
+                        ..postgres
+                    }),
+                )
+            };
             Route {
                 name,
-                engine: Engine::Postgres,
+                dialect,
                 listen,
                 upstream,
-                user,
-                database: if in_list { first } else { None },
                 databases,
                 identity,
                 pool,
             }
+        },
+    )
+}
+
+fn postgres() -> impl Strategy<Value = PostgresOptions> {
+    (texts(), option::of(texts())).prop_map(|(user, database)| PostgresOptions { user, database })
+}
+
+fn tds() -> impl Strategy<Value = TdsOptions> {
+    let client_tls = prop_oneof![
+        Just((ClientTls::Off, None)),
+        Just((ClientTls::Auto, None)),
+        (texts(), texts()).prop_map(|(certificate, key)| {
+            let files = CertificateFiles {
+                certificate: certificate.into(),
+                key: key.into(),
+            };
+            (ClientTls::Require, Some(files))
+        }),
+    ];
+    let pin_on_exec = prop_oneof![Just(PinOnExec::Never), Just(PinOnExec::Always)];
+    let names = (option::of(texts()), texts());
+    let rest = (512..=32_767_u16, millis(0, 3_600_000), any::<bool>());
+    (names, client_tls, rest, pin_on_exec).prop_map(
+        |((user, database), (client_tls, client_certificate), rest, pin_on_exec)| TdsOptions {
+            user,
+            database,
+            client_tls,
+            client_certificate,
+            packet_size: rest.0,
+            min_token_remainder: rest.1,
+            trust_session_state: rest.2,
+            pin_on_exec,
         },
     )
 }

@@ -72,10 +72,10 @@ fn parts_of_a_url() {
     ];
     for case in table {
         let route = route(case.url);
-        assert_eq!(route.user, case.user, "{}", case.url);
+        assert_eq!(route.user(), Some(case.user), "{}", case.url);
         assert_eq!(route.upstream.host, case.host, "{}", case.url);
         assert_eq!(route.upstream.port, case.port, "{}", case.url);
-        assert_eq!(route.database.as_deref(), case.database, "{}", case.url);
+        assert_eq!(route.database(), case.database, "{}", case.url);
     }
 }
 

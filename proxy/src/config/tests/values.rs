@@ -6,7 +6,7 @@ use super::{PLAIN, config, errors, plain, plain_error};
 use crate::config::key::{Absent, Described, find, nearest};
 use crate::config::keys;
 use crate::config::settings::{Raw, Reader, Settings};
-use crate::config::{LogFormat, MapEnvironment, OnStartFailure, Place, PoolMode, TlsMode};
+use crate::config::{Engine, LogFormat, MapEnvironment, OnStartFailure, Place, PoolMode, TlsMode};
 
 #[test]
 fn defaults() {
@@ -39,15 +39,20 @@ fn every_documented_default_is_accepted_by_its_own_key() {
     let mut checked = Vec::new();
     macro_rules! check {
         ($($key:ident)*) => {$(
-            let settings = Settings::new(Place::Whole);
-            let mut found = crate::config::ConfigErrors::default();
-            let value = Reader::new(vec![&settings], &mut found).value(&keys::$key);
-            match keys::$key.absent {
-                Absent::Default(text) => {
-                    assert!(value.is_some(), "{}: {text}: {found}", keys::$key.name);
+            for engine in Engine::ALL {
+                let settings = Settings::new(Place::Whole);
+                let mut found = crate::config::ConfigErrors::default();
+                let mut reader = Reader::new(vec![&settings], &mut found);
+                reader.set_engine(*engine);
+                let value = reader.value(&keys::$key);
+                match keys::$key.absent.of(Some(*engine)).unwrap() {
+                    Absent::Default(text) => {
+                        assert!(value.is_some(), "{}: {text}: {found}", keys::$key.name);
+                    }
+                    Absent::Means(_) => assert!(value.is_none() && found.is_empty()),
+                    Absent::Required(_) => assert_eq!(found.len(), 1),
+                    Absent::ByEngine { .. } => panic!("{} in {engine:?}", keys::$key.name),
                 }
-                Absent::Means(_) => assert!(value.is_none() && found.is_empty()),
-                Absent::Required(_) => assert_eq!(found.len(), 1),
             }
             checked.push(keys::$key.name);
         )*};
@@ -56,7 +61,9 @@ fn every_documented_default_is_accepted_by_its_own_key() {
     check!(START_TIMEOUT START_ON_FAILURE URL ENGINE HOST PORT USER DATABASE NAME LISTEN);
     check!(ALLOW_REMOTE DATABASES IDENTITY CLIENT_ID OBJECT_ID RESOURCE_ID CLOUD);
     check!(IMDS_ENDPOINT PASSWORD_FILE TLS CA_FILE SERVER_NAME CONNECT_TO CONNECT_TIMEOUT);
+    check!(CLIENT_TLS CLIENT_CERT_FILE CLIENT_KEY_FILE PACKET_SIZE);
     check!(POOL_MODE POOL_SIZE MIN_IDLE MAX_CLIENTS WAIT_TIMEOUT IDLE_TIMEOUT MAX_LIFETIME);
+    check!(MIN_TOKEN_REMAINDER TRUST_SESSION_STATE PIN_ON_EXEC);
     let table: Vec<&str> = keys::PROGRAM
         .iter()
         .chain(keys::ROUTE)
@@ -206,6 +213,37 @@ fn names_and_tables_of_keys_are_distinct() {
     assert_eq!(
         keys::DRAIN_ACCEPT_FOR.variable(),
         "ENTRAPOOL_DRAIN_ACCEPT_FOR"
+    );
+}
+
+#[test]
+fn a_default_that_depends_on_the_engine_tells_both() {
+    assert_eq!(
+        keys::PORT.absence(),
+        "default 5432 (postgres); default 1433 (sqlserver)"
+    );
+    assert_eq!(
+        keys::USER.absence(),
+        "required (postgres); default: the token names it (sqlserver)"
+    );
+    assert_eq!(keys::HOST.absence(), "required");
+    let settings = Settings::new(Place::Whole);
+    let mut found = crate::config::ConfigErrors::default();
+    let unknown = Reader::new(vec![&settings], &mut found).value(&keys::PORT);
+    assert!(unknown.is_none() && found.is_empty(), "{found}");
+    for key in keys::ROUTE {
+        let known = keys::SQLSERVER.iter().any(|own| own.name() == key.name());
+        assert_eq!(
+            keys::only_for(*key),
+            known.then_some(Engine::Tds),
+            "{}",
+            key.name()
+        );
+    }
+    assert!(
+        keys::SQLSERVER
+            .iter()
+            .all(|key| find(keys::ROUTE, key.name()).is_some())
     );
 }
 

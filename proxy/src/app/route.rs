@@ -1,0 +1,130 @@
+//! The routes of all engines in one closed enum: what the program asks of a route, whatever it
+//! speaks. A new engine is a new variant, and the compiler names the rest.
+
+use std::sync::Arc;
+
+use entrapool_metrics::{Metrics, Protocol, RouteMetrics};
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Dialect, Engine};
+use crate::identity::{Audience, TokenHandle};
+use crate::postgres;
+use crate::session::registry::Registry;
+use crate::session::wire::Socket;
+
+/// A route as it runs.
+#[derive(Clone)]
+pub(super) enum RunningRoute {
+    Postgres(Arc<postgres::Route>),
+}
+
+/// Why a route can't run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RouteError {
+    #[error(transparent)]
+    Postgres(#[from] postgres::RouteError),
+    /// Only until there is an engine for it.
+    #[error(
+        "route {name}: this version of entrapool reads the configuration of sqlserver routes but \
+         can't serve them yet; take the route out"
+    )]
+    NoEngine { name: String },
+}
+
+/// What the token of a route is for.
+pub(super) fn audience(engine: Engine) -> Audience {
+    match engine {
+        Engine::Postgres => Audience::PostgresAndMysql,
+        Engine::Tds => Audience::AzureSql,
+    }
+}
+
+impl RunningRoute {
+    /// Prepares `config` to run. Must be called on the runtime.
+    ///
+    /// # Errors
+    /// [`RouteError`]: the configuration is at fault.
+    pub(super) fn new(
+        config: &config::Route,
+        token: TokenHandle,
+        metrics: &Metrics,
+        registry: &Arc<Registry>,
+    ) -> Result<Self, RouteError> {
+        let series = |protocol| metrics.route(protocol, &config.name);
+        match &config.dialect {
+            Dialect::Postgres(options) => {
+                let (config, options) = (config.clone(), options.clone());
+                let series = series(Protocol::Postgres);
+                let registry = Arc::clone(registry);
+                let route = postgres::Route::new(config, options, token, series, registry)?;
+                Ok(Self::Postgres(route))
+            }
+            Dialect::Tds(_) => Err(RouteError::NoEngine {
+                name: config.name.clone(),
+            }),
+        }
+    }
+
+    /// The configuration.
+    pub(super) fn config(&self) -> &config::Route {
+        match self {
+            Self::Postgres(route) => route.config(),
+        }
+    }
+
+    /// What is counted for this route.
+    pub(super) fn metrics(&self) -> &Arc<RouteMetrics> {
+        match self {
+            Self::Postgres(route) => route.metrics(),
+        }
+    }
+
+    /// How many backends are logged in.
+    pub(super) fn backends(&self) -> usize {
+        match self {
+            Self::Postgres(route) => route.backends(),
+        }
+    }
+
+    /// Opens the backends that are always kept.
+    pub(super) fn warm(&self) {
+        match self {
+            Self::Postgres(route) => route.warm(),
+        }
+    }
+
+    /// Closes idle backends now and the others as they come back.
+    pub(super) fn close(&self) {
+        match self {
+            Self::Postgres(route) => route.close(),
+        }
+    }
+
+    /// Serves a client in a task of `sessions`. It is not a future of all engines, since each
+    /// session would be as large as the largest of them.
+    pub(super) fn serve(&self, client: Socket, sessions: &TaskTracker) {
+        match self {
+            Self::Postgres(route) => {
+                sessions.spawn(postgres::serve(Arc::clone(route), client));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_engine_asks_for_tokens_of_its_own() {
+        let cloud = config::Cloud::Public;
+        assert_eq!(
+            audience(Engine::Postgres).resource(cloud),
+            "https://ossrdbms-aad.database.windows.net"
+        );
+        assert_eq!(
+            audience(Engine::Tds).resource(cloud),
+            "https://database.windows.net/"
+        );
+    }
+}
