@@ -3,7 +3,7 @@
 //! It is read to its end. What it is suspected of does not depend on its case, nor on what
 //! stands in front of it as a statement of its own.
 
-use entrapool_protocol::postgres::scan::{deallocated, scan};
+use entrapool_protocol::postgres::scan::{named, scan};
 
 /// Longest text.
 const LONGEST: usize = 4_000;
@@ -13,7 +13,7 @@ pub fn check(data: &[u8]) {
     let data = &data[..data.len().min(LONGEST)];
     let mut scratch = Vec::new();
     let found = scan(data, &mut scratch);
-    if let Some(gone) = deallocated(data) {
+    if let Some(gone) = named(data) {
         assert!(gone.at.start < gone.at.end && gone.at.end <= data.len());
         assert!(!found.effects.is_empty(), "DEALLOCATE leaves nothing");
     }

@@ -143,12 +143,18 @@ impl Ledger {
     }
 
     /// The server failed an extended request: drops everything up to, and not including, the
-    /// next Sync. Returns whether that Sync has been sent already.
+    /// next Sync. Returns whether that Sync has been sent already. A Query of the client's that
+    /// is skipped on the way owed a ReadyForQuery: that of the Sync, even if it is ours.
     pub fn fail_to_sync(&mut self) -> bool {
-        while let Some(owed) = self.queue.front() {
+        let mut skipped = false;
+        while let Some(owed) = self.queue.front_mut() {
             if owed.kind == Kind::Sync {
+                if skipped {
+                    owed.fate = Fate::Forward;
+                }
                 return true;
             }
+            skipped |= owed.kind == Kind::Query && owed.fate == Fate::Forward;
             self.pop_one();
         }
         false
@@ -219,6 +225,12 @@ mod tests {
         assert!(with_sync.fail_to_sync());
         assert_eq!(with_sync.first(), 3);
         assert_eq!(rest(with_sync), [Sync, Parse, Sync]);
+        let mut ours = Ledger::default();
+        ours.push(Parse, Fate::Swallow);
+        ours.push(Query, Fate::Forward);
+        ours.push(Sync, Fate::Swallow);
+        assert!(ours.fail_to_sync());
+        assert_eq!(ours.front().unwrap().fate, Fate::Forward);
         let mut without = ledger(&[Bind, Execute]);
         assert!(!without.fail_to_sync());
         assert!(without.is_empty());

@@ -7,12 +7,12 @@
 
 mod functions;
 mod lexer;
-
-use std::ops::Range;
+mod named;
 
 use super::effect::Effects;
 use functions::{Function, function};
 use lexer::{Backslash, Lexer, Token};
+pub use named::{Named, Verb, named};
 
 /// Custom settings (`app.user`) that one text may name before its names count as unknown.
 const MOST_NAMES: usize = 16;
@@ -89,64 +89,6 @@ pub fn scan(text: &[u8], scratch: &mut Vec<u8>) -> Findings {
         (Some(findings), None) | (None, Some(findings)) => findings,
         (None, None) => Findings::unknown(),
     }
-}
-
-/// What a `DEALLOCATE name` names, and where in its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deallocated {
-    /// Where the name stands, with its quotes.
-    pub at: Range<usize>,
-    /// The name.
-    pub name: Vec<u8>,
-}
-
-/// Reads a `DEALLOCATE name` that is alone in its text.
-#[must_use]
-pub fn deallocated(text: &[u8]) -> Option<Deallocated> {
-    let begin = text.iter().position(|byte| !byte.is_ascii_whitespace())?;
-    if !matches!(text.get(begin), Some(b'd' | b'D')) {
-        return None;
-    }
-    let lower = text.to_ascii_lowercase();
-    let mut lexer = Lexer::new(&lower, text, Backslash::IsPlain);
-    let mut token = lexer.next();
-    if token != Token::Word(b"deallocate") {
-        return None;
-    }
-    token = lexer.next();
-    if token == Token::Word(b"prepare") {
-        token = lexer.next();
-    }
-    let end = lexer.position();
-    let (at, name) = match token {
-        Token::Word(b"all") => return None,
-        Token::Word(name) => (end - name.len()..end, name.to_vec()),
-        Token::Quoted(name) => {
-            let range = end - name.len() - 2..end;
-            let name = text.get(range.start + 1..range.end - 1)?;
-            (range, unquoted(name))
-        }
-        _ => return None,
-    };
-    let is_alone = match lexer.next() {
-        Token::End => true,
-        Token::Punctuation(b';') => lexer.next() == Token::End,
-        _ => false,
-    };
-    is_alone.then_some(Deallocated { at, name })
-}
-
-/// A quoted name without the doubling of its quotes.
-fn unquoted(name: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(name.len());
-    let mut bytes = name.iter();
-    while let Some(&byte) = bytes.next() {
-        plain.push(byte);
-        if byte == b'"' {
-            bytes.next();
-        }
-    }
-    plain
 }
 
 /// `None` if the text can't be read to its end.

@@ -6,6 +6,7 @@
 //! across any cut. The two directions are in `front` and `back`.
 
 mod back;
+mod by_sql;
 mod front;
 mod named;
 

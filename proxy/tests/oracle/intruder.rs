@@ -12,10 +12,13 @@ pub(crate) enum Mood {
     During,
     /// It changes its settings before the step.
     Changing,
+    /// A transaction that looks at nothing, before the step.
+    Passing,
     /// Nothing.
     Away,
 }
 
+/// For scripts about state, in modes that keep it.
 pub(crate) const MOODS: [Mood; 4] = [Mood::Before, Mood::During, Mood::Changing, Mood::Away];
 
 pub(crate) struct Intruder {
@@ -47,6 +50,9 @@ impl Intruder {
                     self.changes
                 );
                 run(&mut self.raw, &set).await;
+            }
+            Mood::Passing => {
+                run(&mut self.raw, "select 1").await;
             }
             Mood::Away => {}
         }

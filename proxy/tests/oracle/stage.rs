@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::answers::{Answer, known};
 use crate::direct::Direct;
@@ -20,6 +21,8 @@ const SCENE: &str = "create table shared (n int); create sequence counter; \
      $$ begin create temp table if not exists made (n int); insert into made values (1); end $$";
 /// What is sent in one piece.
 pub(crate) const WHOLE: usize = usize::MAX;
+/// Longer than a session that listens keeps its backend.
+const REST: Duration = Duration::from_millis(130);
 /// Between scripts.
 const AGAIN: &str = "truncate shared, counted restart identity; select nextval('counter'); \
      select lastval(); alter sequence counter restart";
@@ -150,8 +153,18 @@ impl Stage {
             answers: Vec::new(),
             heard: vec![Vec::new(); clients.len()],
         };
-        for (step, mood) in script.iter().zip(moods.iter().chain([&Mood::Away]).cycle()) {
+        let listens = script
+            .iter()
+            .any(|step| format!("{step:?}").contains("listen"));
+        for (index, (step, mood)) in script
+            .iter()
+            .zip(moods.iter().chain([&Mood::Away]).cycle())
+            .enumerate()
+        {
             if let Some(intruder) = &mut intruder {
+                if listens && index % 8 == 5 {
+                    tokio::time::sleep(REST).await;
+                }
                 intruder.before(*mood).await;
             }
             let raw = &mut clients[step.who];
@@ -174,10 +187,7 @@ impl Stage {
                 intruder.after(*mood).await;
             }
         }
-        if script
-            .iter()
-            .any(|step| format!("{step:?}").contains("listen"))
-        {
+        if listens {
             for (raw, heard) in clients.iter_mut().zip(&mut course.heard) {
                 heard.extend(last_heard(raw).await);
             }

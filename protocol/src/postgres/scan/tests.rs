@@ -180,30 +180,60 @@ fn the_body_of_a_do_is_read() {
 }
 
 #[test]
-fn a_name_to_deallocate_is_found() {
-    for (text, before, name) in [
-        ("DEALLOCATE _pg3_0", "DEALLOCATE ", "_pg3_0"),
-        (" deallocate prepare S1 ;", " deallocate prepare ", "s1"),
-        ("deallocate \"S \"\"1\"", "deallocate ", "S \"1"),
+fn a_statement_that_names_another_is_found() {
+    use Verb::{Deallocate, Execute};
+    for (text, verb, before, name) in [
+        ("DEALLOCATE _pg3_0", Deallocate, "DEALLOCATE ", "_pg3_0"),
+        (
+            " deallocate prepare S1 ;",
+            Deallocate,
+            " deallocate prepare ",
+            "s1",
+        ),
+        ("deallocate \"S \"\"1\"", Deallocate, "deallocate ", "S \"1"),
+        ("execute s", Execute, "execute ", "s"),
+        ("EXECUTE \"S\"(1, 'a;b');", Execute, "EXECUTE ", "S"),
+        (
+            "explain (analyze, costs off) execute s(1)",
+            Execute,
+            "explain (analyze, costs off) execute ",
+            "s",
+        ),
+        (
+            "explain analyze verbose execute s",
+            Execute,
+            "explain analyze verbose execute ",
+            "s",
+        ),
+        (
+            "create temp table t as execute s(1)",
+            Execute,
+            "create temp table t as execute ",
+            "s",
+        ),
     ] {
-        let found = deallocated(text.as_bytes()).unwrap();
+        let found = named(text.as_bytes()).unwrap();
+        assert_eq!(found.verb, verb);
         assert_eq!(&text[..found.at.start], before);
         assert_eq!(found.name, name.as_bytes());
-        assert!(
-            text[found.at]
-                .to_lowercase()
-                .contains(&name.to_lowercase()[..1])
-        );
+        let there = text[found.at].to_lowercase();
+        assert!(there.contains(&name.to_lowercase()[..1]));
     }
     for text in [
         "deallocate all",
         "deallocate",
         "deallocate a; select 1",
+        "execute a; execute b",
+        "execute a('",
+        "explain select 1",
+        "explain select execute from t",
+        "create table execute (n int)",
+        "create function f() returns void language sql as 'execute s'",
         "do 'x'",
         "delete from t",
         "",
     ] {
-        assert_eq!(deallocated(text.as_bytes()), None, "{text}");
+        assert_eq!(named(text.as_bytes()), None, "{text}");
     }
 }
 

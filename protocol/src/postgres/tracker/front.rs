@@ -7,7 +7,7 @@ use crate::postgres::effect::Effects;
 use crate::postgres::frame::{HEADER, Header};
 use crate::postgres::ledger::{Fate, Kind};
 use crate::postgres::message::Report;
-use crate::postgres::scan::{Findings, deallocated};
+use crate::postgres::scan::Findings;
 use crate::postgres::statements::{Statements, Watch, text_of};
 
 /// What no server can read.
@@ -216,10 +216,9 @@ impl Tracker {
             }
             if let Some(names) = names {
                 if let Some(sql) = header.body(message).map(text_of)
-                    && let Some(gone) = deallocated(sql)
-                    && names.get(&gone.name).is_some()
+                    && let Some(action) = self.by_sql(sql, header, names)
                 {
-                    return self.deallocate(sql, gone, header, names);
+                    return action;
                 }
                 self.drop_unnamed(names);
             }

@@ -10,7 +10,7 @@ use crate::postgres::effect::Effects;
 use crate::postgres::frame::{HEADER, Header, split_cstr};
 use crate::postgres::ledger::{Fate, Kind};
 use crate::postgres::message::Report;
-use crate::postgres::scan::{Deallocated, Findings, deallocated, scan};
+use crate::postgres::scan::{Findings, scan};
 use crate::postgres::statements::{Statement, Statements, Watch, text_of};
 
 /// The largest message that has to be seen whole: the Parse of a named statement.
@@ -21,8 +21,6 @@ const LARGEST_NAMES: usize = 8 * 1024;
 const LARGEST_UNNAMED: usize = 16 * 1024;
 /// A Parse's body: no text, no types.
 const NO_STATEMENT: &[u8] = &[0; 3];
-/// Another that does nothing.
-const VICTIM: &[u8] = b" \0\0\0";
 
 impl Tracker {
     /// Parse, Bind, Describe and Close, where statements have names of ours.
@@ -67,10 +65,8 @@ impl Tracker {
             }
         }
         if unnamed {
-            if let Some(gone) = deallocated(text_of(body))
-                && names.get(&gone.name).is_some()
-            {
-                return Ok(self.deallocate(text_of(body), gone, header, names));
+            if let Some(action) = self.by_sql(text_of(body), header, names) {
+                return Ok(action);
             }
             self.parse_unnamed(body, names);
             return Ok(Action::Pass);
@@ -116,7 +112,7 @@ impl Tracker {
 
     /// The unnamed statement stays unnamed on the server, where it is planned as such. Its text
     /// is kept, unless it is empty, in case it is used on another backend.
-    fn parse_unnamed(&mut self, body: &[u8], names: &mut Statements) {
+    pub(super) fn parse_unnamed(&mut self, body: &[u8], names: &mut Statements) {
         let mut text = std::mem::take(&mut self.unnamed.spare);
         text.clear();
         text.extend_from_slice(body);
@@ -125,47 +121,6 @@ impl Tracker {
         self.unnamed.mark = Some(names.unnamed_mark());
         self.unnamed.parsed_at = self.ledger.next();
         self.ledger.push(Kind::Parse, Fate::Forward);
-    }
-
-    /// `DEALLOCATE` in SQL of a statement that the client prepared by the protocol: the server
-    /// deallocates one made for that purpose, so that it says and checks what it always does.
-    pub(super) fn deallocate(
-        &mut self,
-        sql: &[u8],
-        Deallocated { at, name }: Deallocated,
-        header: Header,
-        names: &mut Statements,
-    ) -> Action {
-        self.scratch.clear();
-        let victim = self.dictionary.intern(statements::OURS, VICTIM);
-        self.push_close_of(Arc::clone(&victim));
-        // Nothing can be wrong with an empty text, so that the batch does not fail for it.
-        message::framed(&mut self.scratch, b'P', |out| {
-            victim.push_name(out);
-            out.push(0);
-            out.extend_from_slice(VICTIM);
-        });
-        self.ledger.push(Kind::Parse, Fate::Swallow);
-        let mut text = sql.get(..at.start).unwrap_or_default().to_vec();
-        victim.push_name(&mut text);
-        text.extend_from_slice(sql.get(at.end..).unwrap_or_default());
-        if header.tag == b'Q' {
-            self.drop_unnamed(names);
-            message::query(&mut self.scratch, &text);
-            self.ledger.push(Kind::Query, Fate::Forward);
-            self.batch += 1;
-            self.open = false;
-        } else {
-            text.extend_from_slice(&[0; 3]);
-            message::parse(&mut self.scratch, b"", &text);
-            self.parse_unnamed(&text, names);
-            self.open = true;
-        }
-        let before = names.replace(&name, None);
-        self.undoable_with_last(Change::Name(name.into(), before));
-        Action::Rewrite {
-            replaced: header.total(),
-        }
     }
 
     pub(super) fn drop_unnamed(&mut self, names: &mut Statements) {
@@ -292,7 +247,7 @@ impl Tracker {
     }
 
     /// Whether it is not known yet what `name` means to the client or the backend.
-    fn is_name_in_doubt(&self, name: &[u8], names: &Statements) -> bool {
+    pub(super) fn is_name_in_doubt(&self, name: &[u8], names: &Statements) -> bool {
         if self.undo.is_empty() && self.forgets.is_none() {
             return false;
         }
@@ -384,7 +339,7 @@ impl Tracker {
     }
 
     /// Injects the Close of a statement that the backend is to hold no more.
-    fn push_close_of(&mut self, lost: Arc<Statement>) {
+    pub(super) fn push_close_of(&mut self, lost: Arc<Statement>) {
         let mut name = Vec::new();
         lost.push_name(&mut name);
         message::close(&mut self.scratch, b'S', &name);
