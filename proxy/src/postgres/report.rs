@@ -106,7 +106,9 @@ impl ConnectError {
 
     fn refusal(&self) -> Option<&ServerError> {
         match &self.0.failed {
-            Failed::Login(LoginError::Refused(error)) => Some(error),
+            Failed::Login(LoginError::Refused(error) | LoginError::Version { error, .. }) => {
+                Some(error)
+            }
             _ => None,
         }
     }
@@ -134,7 +136,9 @@ impl ConnectError {
             }
             Failed::Login(LoginError::Scram(_)) => LoginFailure::Role,
             Failed::Login(LoginError::Violation(_)) => LoginFailure::Protocol,
-            Failed::Login(LoginError::Refused(error)) => refusal_class(error),
+            Failed::Login(LoginError::Refused(error) | LoginError::Version { error, .. }) => {
+                refusal_class(error)
+            }
         }
     }
 
