@@ -1,7 +1,6 @@
 //! Drivers of other languages: their packages, in the versions that this tree pins.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -38,7 +37,7 @@ pub(crate) fn prepare(report: &mut Report) -> anyhow::Result<bool> {
 fn prepare_python(report: &mut Report) -> anyhow::Result<bool> {
     let home = tree::test_environment().join("python");
     let pins = tree::root().join(PINS).join("requirements.txt");
-    if is_fresh(&home, &pins)? {
+    if tree::is_fresh(&home, &pins)? {
         return Ok(true);
     }
     let mut make = Command::new("python3");
@@ -50,14 +49,14 @@ fn prepare_python(report: &mut Report) -> anyhow::Result<bool> {
         .arg(&pins);
     let good = report.command("python environment", &mut make)?
         && report.command("python packages", &mut install)?;
-    good.then(|| mark_fresh(&home, &pins)).transpose()?;
+    good.then(|| tree::mark_fresh(&home, &pins)).transpose()?;
     Ok(good)
 }
 
 fn prepare_node(report: &mut Report) -> anyhow::Result<bool> {
     let home = tree::test_environment().join("node");
     let lock = tree::root().join(PINS).join("package-lock.json");
-    if is_fresh(&home, &lock)? {
+    if tree::is_fresh(&home, &lock)? {
         return Ok(true);
     }
     fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
@@ -71,7 +70,7 @@ fn prepare_node(report: &mut Report) -> anyhow::Result<bool> {
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(&home);
     let good = report.command("node packages", &mut install)?;
-    good.then(|| mark_fresh(&home, &lock)).transpose()?;
+    good.then(|| tree::mark_fresh(&home, &lock)).transpose()?;
     Ok(good)
 }
 
@@ -90,19 +89,4 @@ fn prepare_go(report: &mut Report) -> anyhow::Result<bool> {
         .env("CGO_ENABLED", "0")
         .env_remove("GOFLAGS");
     report.command("go packages", &mut build)
-}
-
-/// Whether `home` was made from what `pins` says now.
-fn is_fresh(home: &Path, pins: &Path) -> anyhow::Result<bool> {
-    let wanted = read(pins)?;
-    Ok(fs::read(home.join("made-from")).is_ok_and(|made| made == wanted))
-}
-
-fn mark_fresh(home: &Path, pins: &Path) -> anyhow::Result<()> {
-    let mark = home.join("made-from");
-    fs::write(&mark, read(pins)?).with_context(|| format!("cannot write {}", mark.display()))
-}
-
-fn read(pins: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(pins).with_context(|| format!("cannot read {}", pins.display()))
 }

@@ -299,6 +299,9 @@ pub enum SslRefused {
     /// Bytes came behind the answer that can only be somebody else's.
     #[error("unencrypted bytes came behind the server's answer to SSLRequest")]
     Injected,
+    /// TLS came first, and the server did not agree on what is spoken in it (55.2.11).
+    #[error("the server does not take TLS before it is asked for")]
+    NotDirect,
     /// An answer that PostgreSQL doesn't give; `E` comes from servers that are out of memory.
     #[error("the server did not answer SSLRequest as PostgreSQL does")]
     NotPostgres,

@@ -1,5 +1,6 @@
 //! Making a backend: token, name look-up, TCP, TLS, login.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 use entrapool_metrics::{Phase, RouteMetrics};
 use entrapool_protocol::Sink;
 use entrapool_protocol::postgres::effect::Effects;
-use entrapool_protocol::postgres::login::{Login, LoginError, Secret, Welcome, read_ssl_answer};
+use entrapool_protocol::postgres::login::{
+    Login, LoginError, Secret, SslRefused, Welcome, read_ssl_answer,
+};
 use entrapool_protocol::postgres::message;
 use entrapool_protocol::postgres::statements::Watch;
 use entrapool_protocol::postgres::tracker::Tracker;
@@ -23,6 +26,9 @@ use crate::pool::Connect;
 use crate::session::inbox::Inbox;
 use crate::session::wire::{Socket, Wire};
 use crate::upstream::{Dialed, Tls, dial};
+
+/// ALPN of PostgreSQL's direct TLS (55.2.11).
+pub(super) const ALPN: &[u8] = b"postgresql";
 
 /// What backends must have in common to replace each other, within a route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -274,10 +280,17 @@ impl Place {
             read_ssl_answer(answer.filled())?;
         }
         let connection = tls.begin()?;
-        wire.secure(connection)
-            .await
-            .map_err(|cause| tls.failed(cause))?;
-        Ok(wire)
+        match wire.secure(connection).await {
+            Ok(()) if self.direct && wire.agreed() != Some(ALPN) => {
+                Err(SslRefused::NotDirect.into())
+            }
+            Ok(()) => Ok(wire),
+            // That is what an older server makes of it.
+            Err(cause) if self.direct && cause.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(SslRefused::NotDirect.into())
+            }
+            Err(cause) => Err(tls.failed(cause).into()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::script::{Step, copy_in, messages, query};
 use crate::sidecar::raw::{bind, close, describe, execute, message, parse, sync};
-use crate::stage::{Stage, WHOLE, every_mood};
+use crate::stage::{Ground, Stage, WHOLE, every_mood};
 
 /// A script of Queries of one client.
 fn alone(statements: &[&str]) -> Vec<Step> {
@@ -591,9 +591,15 @@ fn streams() -> Vec<(&'static str, Vec<Step>)> {
 
 async fn play_all(mode: &str, options: &'static str) -> Stage {
     let stage = Stage::set(mode, 2, options).await;
+    play_on(&stage, 4).await;
+    stage
+}
+
+/// Every script, so many times, with other hand-overs and other pieces each time.
+async fn play_on(stage: &Stage, times: usize) {
     let mut wrong = Vec::new();
     for (name, script) in scripts() {
-        for shift in 0..4 {
+        for shift in 0..times {
             if let Err(difference) = stage
                 .compare(&script, &every_mood(shift), [WHOLE, 1, 7, 61][shift])
                 .await
@@ -609,13 +615,20 @@ async fn play_all(mode: &str, options: &'static str) -> Stage {
         wrong.join("\n\n"),
         stage.proxy.log().tail()
     );
-    stage
 }
 
 #[tokio::test]
 async fn session_mode_is_as_without_us() {
     // No options: RESET of one goes to the server's default in this mode.
     play_all("session", "").await;
+}
+
+#[tokio::test]
+async fn postgresql_18_is_as_without_us() {
+    for mode in ["auto", "session"] {
+        let stage = Stage::on(Ground::eighteen().await, mode, 2, "").await;
+        play_on(&stage, 2).await;
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod auto;
 mod cancel;
 mod copy;
 mod drain;
+mod eighteen;
 mod endings;
 mod failover;
 mod observability;
