@@ -1,8 +1,10 @@
 //! Logins at a real PostgreSQL through the LDAP responder. PostgreSQL must be installed.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use entrapool_emulator::client;
 use entrapool_emulator::directory::Principal;
 use entrapool_emulator::issuer::{Issuer, OSSRDBMS_AUDIENCE, SQL_AUDIENCE};
@@ -187,5 +189,42 @@ async fn clients_refuse_a_wrong_or_expired_certificate() -> Outcome {
         let outcome = client::secure(postgres.address(), pki.client_config()?).await;
         assert!(outcome.is_err_and(|error| error.to_string().contains("certificate")));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn programs_may_be_where_the_servers_account_may_not_enter() -> Outcome {
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-env/postgresql-18");
+    let programs = programs.canonicalize();
+    let programs = programs.context("`cargo xtask test` brings PostgreSQL 18")?;
+    // A new temporary directory is for its owner alone: root, perhaps, who can't run a server.
+    let home = tempfile::tempdir()?;
+    let copy = home.path().join("programs");
+    let mut copying = std::process::Command::new("cp");
+    let copied = copying
+        .arg("--recursive")
+        .arg(programs)
+        .arg(&copy)
+        .status()?;
+    assert!(copied.success());
+    let pki = Pki::new()?;
+    let postgres = Postgres::builder()
+        .programs(&copy.join("bin"))
+        .role("app", RoleLogin::Scram("secret".to_owned()))
+        .database("appdb");
+    let postgres = postgres.start(&pki, None).await?;
+    let mut config = Config::new();
+    config.user("app").password("secret").dbname("appdb");
+    let client = client::connect(postgres.address(), pki.client_config()?, &config).await?;
+    // It owns the database: there is no token role.
+    client.batch_execute("create schema mine").await?;
+    let row = client.query_one("show server_version", &[]).await?;
+    assert!(row.get::<_, &str>(0).starts_with("18."));
+    let nowhere = Postgres::builder().programs(home.path());
+    let error = nowhere
+        .start(&pki, None)
+        .await
+        .expect_err("no server there");
+    assert!(error.to_string().contains("it is not in"), "{error}");
     Ok(())
 }

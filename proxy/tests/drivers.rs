@@ -19,6 +19,9 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// Where Debian puts PostgreSQL's JDBC driver.
 const JDBC_JAR: &str = "/usr/share/java/postgresql.jar";
 
+/// Where Debian puts Go's packages.
+const GO_PACKAGES: &str = "/usr/share/gocode";
+
 /// Which pool mode, as in the configuration.
 #[derive(Clone, Copy)]
 enum Mode {
@@ -133,6 +136,29 @@ fn java() -> Command {
     command
 }
 
+/// Built as `cargo xtask drivers` does, in a directory of this run.
+fn pgx(directory: &Path) -> Command {
+    let binary = directory.join("pgx_client");
+    let built = std::process::Command::new("go")
+        .arg("build")
+        .arg("-o")
+        .arg(&binary)
+        .arg(program("pgx_client.go"))
+        .env("GO111MODULE", "off")
+        .env("GOPATH", GO_PACKAGES)
+        .env("GOCACHE", packages().join("go/cache"))
+        .env("CGO_ENABLED", "0")
+        .env_remove("GOFLAGS")
+        .output()
+        .expect("Go is there; `cargo xtask drivers` installs it");
+    assert!(
+        built.status.success(),
+        "pgx_client.go; `cargo xtask drivers` installs pgx\n{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    Command::new(binary)
+}
+
 fn psql(directory: &Path) -> Command {
     let bin = entrapool_emulator::postgres::find_installation().expect("PostgreSQL is installed");
     let mut variable = std::ffi::OsString::from("dir=");
@@ -184,4 +210,5 @@ driver!(django: python("django_client.py"));
 driver!(node: node("node_client.js"));
 driver!(postgres_js: node("postgres_client.mjs"));
 driver!(jdbc: java());
+driver!(pgx: pgx(directory().path()));
 driver!(psql: psql(directory().path()));

@@ -1,7 +1,6 @@
 //! Drivers of other languages: their packages, in the versions that this tree pins.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -32,13 +31,13 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
 
 /// Brings the packages into `target/test-env`, if they are not there in these versions.
 pub(crate) fn prepare(report: &mut Report) -> anyhow::Result<bool> {
-    Ok(prepare_python(report)? && prepare_node(report)?)
+    Ok(prepare_python(report)? && prepare_node(report)? && prepare_go(report)?)
 }
 
 fn prepare_python(report: &mut Report) -> anyhow::Result<bool> {
     let home = tree::test_environment().join("python");
     let pins = tree::root().join(PINS).join("requirements.txt");
-    if is_fresh(&home, &pins)? {
+    if tree::is_fresh(&home, &pins)? {
         return Ok(true);
     }
     let mut make = Command::new("python3");
@@ -50,14 +49,14 @@ fn prepare_python(report: &mut Report) -> anyhow::Result<bool> {
         .arg(&pins);
     let good = report.command("python environment", &mut make)?
         && report.command("python packages", &mut install)?;
-    good.then(|| mark_fresh(&home, &pins)).transpose()?;
+    good.then(|| tree::mark_fresh(&home, &pins)).transpose()?;
     Ok(good)
 }
 
 fn prepare_node(report: &mut Report) -> anyhow::Result<bool> {
     let home = tree::test_environment().join("node");
     let lock = tree::root().join(PINS).join("package-lock.json");
-    if is_fresh(&home, &lock)? {
+    if tree::is_fresh(&home, &lock)? {
         return Ok(true);
     }
     fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
@@ -71,21 +70,23 @@ fn prepare_node(report: &mut Report) -> anyhow::Result<bool> {
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(&home);
     let good = report.command("node packages", &mut install)?;
-    good.then(|| mark_fresh(&home, &lock)).transpose()?;
+    good.then(|| tree::mark_fresh(&home, &lock)).transpose()?;
     Ok(good)
 }
 
-/// Whether `home` was made from what `pins` says now.
-fn is_fresh(home: &Path, pins: &Path) -> anyhow::Result<bool> {
-    let wanted = read(pins)?;
-    Ok(fs::read(home.join("made-from")).is_ok_and(|made| made == wanted))
-}
-
-fn mark_fresh(home: &Path, pins: &Path) -> anyhow::Result<()> {
-    let mark = home.join("made-from");
-    fs::write(&mark, read(pins)?).with_context(|| format!("cannot write {}", mark.display()))
-}
-
-fn read(pins: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(pins).with_context(|| format!("cannot read {}", pins.display()))
+/// Compiles pgx into the cache that the test uses: it takes seconds once, and then none.
+fn prepare_go(report: &mut Report) -> anyhow::Result<bool> {
+    let home = tree::test_environment().join("go");
+    let mut build = Command::new("go");
+    build
+        .arg("build")
+        .arg("-o")
+        .arg(home.join("pgx_client"))
+        .arg(tree::root().join(PINS).join("pgx_client.go"))
+        .env("GO111MODULE", "off")
+        .env("GOPATH", machine::GO_PACKAGES)
+        .env("GOCACHE", home.join("cache"))
+        .env("CGO_ENABLED", "0")
+        .env_remove("GOFLAGS");
+    report.command("go packages", &mut build)
 }

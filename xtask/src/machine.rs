@@ -52,6 +52,20 @@ pub(crate) const FOR_TESTS: &[Component] = &[
         packages: &["libpostgresql-jdbc-java"],
         present: || Path::new(JDBC_JAR).is_file(),
     },
+    Component {
+        name: "Go",
+        packages: &["golang-go"],
+        present: || succeeds("go", &["version"]),
+    },
+    Component {
+        name: "pgx 4 (Go)",
+        packages: &["golang-github-jackc-pgx-v4-dev"],
+        present: || {
+            Path::new(GO_PACKAGES)
+                .join("src/github.com/jackc/pgx/v4")
+                .is_dir()
+        },
+    },
 ];
 
 /// For libFuzzer's runtime, which is C++.
@@ -75,6 +89,8 @@ pub(crate) const FOR_BENCHES: &[Component] = &[
 
 /// Where Debian puts the driver. `proxy/tests/drivers.rs` looks there.
 const JDBC_JAR: &str = "/usr/share/java/postgresql.jar";
+/// Where Debian puts Go's packages. `proxy/tests/drivers.rs` looks there.
+pub(crate) const GO_PACKAGES: &str = "/usr/share/gocode";
 const OLDEST_POSTGRESQL: u32 = 15;
 
 /// Makes sure that all of them are there.

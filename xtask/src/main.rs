@@ -12,6 +12,7 @@ mod fuzz;
 mod laws;
 mod machine;
 mod report;
+mod servers;
 mod tally;
 mod test;
 mod tree;

@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use crate::tree::cargo;
-use crate::{check, deny, docs, drivers, fuzz, machine};
+use crate::{check, deny, docs, drivers, fuzz, machine, servers};
 
 /// How long each fuzz target runs in a full test.
 const FUZZ_SECONDS: u32 = 60;
@@ -15,7 +15,9 @@ pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
     if !report.step("components", || machine::ensure(&components))? {
         return Ok(());
     }
-    drivers::prepare(report)?;
+    if drivers::prepare(report)? {
+        servers::prepare(report)?;
+    }
     check::run(report)?;
     report.step("links in documents", docs::links)?;
     let mut doc = cargo(["doc", "--workspace", "--no-deps", "--keep-going"]);

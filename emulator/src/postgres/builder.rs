@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -24,6 +24,7 @@ pub struct PostgresBuilder {
     databases: Vec<String>,
     settings: Vec<(String, String)>,
     certificate: Option<ServerCertificate>,
+    programs: Option<PathBuf>,
 }
 
 impl PostgresBuilder {
@@ -41,7 +42,8 @@ impl PostgresBuilder {
         self
     }
 
-    /// A database besides `postgres`. The first token role owns it; all roles may create in it.
+    /// A database besides `postgres`. The first token role owns it, or the first role if no role
+    /// is one; all roles may create in it.
     #[must_use]
     pub fn database(mut self, name: &str) -> Self {
         self.databases.push(name.to_owned());
@@ -68,23 +70,32 @@ impl PostgresBuilder {
         self
     }
 
+    /// The programs in this directory, `bin` of an installation that may be moved, instead of
+    /// the machine's own.
+    #[must_use]
+    pub fn programs(mut self, bin: &Path) -> Self {
+        self.programs = Some(bin.to_owned());
+        self
+    }
+
     /// Makes and starts the cluster; token logins are checked by the responder at `ldap`.
     ///
     /// # Errors
     /// When PostgreSQL is missing or does not start.
     pub async fn start(self, pki: &Pki, ldap: Option<SocketAddr>) -> Result<Postgres, Error> {
-        let installation = find_installation()?;
+        let installation = match &self.programs {
+            Some(bin) => Installation::at(bin)?,
+            None => find_installation()?,
+        };
         let certificate = match &self.certificate {
             Some(certificate) => certificate.clone(),
             None => pki.issue(&["localhost", "127.0.0.1"])?,
         };
-        let making = installation.clone();
-        let directory = tokio::task::spawn_blocking(move || initdb(&making, &certificate))
-            .await
-            .map_err(|lost| Error::Io {
-                action: "run initdb".to_owned(),
-                source: std::io::Error::other(lost),
-            })??;
+        let making = tokio::task::spawn_blocking(move || initdb(installation, &certificate));
+        let (installation, directory) = making.await.map_err(|lost| Error::Io {
+            action: "run initdb".to_owned(),
+            source: std::io::Error::other(lost),
+        })??;
         let data = directory.path().join("data");
         let access = hba::file(&self.token_roles, &self.other_roles, ldap);
         fs::write(data.join("pg_hba.conf"), access).map_err(Error::io("write pg_hba.conf"))?;
@@ -155,7 +166,9 @@ impl PostgresBuilder {
             roles += &create_role(role, login);
         }
         postgres.execute("postgres", &roles).await?;
-        let owner = self.token_roles.first().map_or(ADMIN, String::as_str);
+        let others = self.other_roles.iter().map(|(role, _)| role);
+        let owner = self.token_roles.iter().chain(others).next();
+        let owner = owner.map_or(ADMIN, String::as_str);
         for database in &self.databases {
             let create = format!(
                 "create database {} owner {}",
@@ -202,8 +215,12 @@ fn free_port() -> Result<u16, Error> {
     Ok(address.port())
 }
 
-/// A directory that belongs to the server's account, with an empty cluster in `data`.
-fn initdb(installation: &Installation, certificate: &ServerCertificate) -> Result<TempDir, Error> {
+/// A directory that belongs to the server's account, with an empty cluster in `data`; and the
+/// programs, where that account can run them.
+fn initdb(
+    installation: Installation,
+    certificate: &ServerCertificate,
+) -> Result<(Installation, TempDir), Error> {
     let directory = tempfile::Builder::new()
         .prefix("entrapool-pg-")
         .tempdir()
@@ -212,6 +229,7 @@ fn initdb(installation: &Installation, certificate: &ServerCertificate) -> Resul
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
         .map_err(Error::io("open PostgreSQL's directory for clients"))?;
     installation.give(directory.path())?;
+    let installation = installation.within_reach(directory.path())?;
     let data = directory.path().join("data");
     let mut command = installation.command("initdb");
     command
@@ -230,5 +248,5 @@ fn initdb(installation: &Installation, certificate: &ServerCertificate) -> Resul
             .map_err(Error::io(format!("set the mode of {}", to.display())))?;
         installation.give(&to)?;
     }
-    Ok(directory)
+    Ok((installation, directory))
 }

@@ -1,11 +1,13 @@
 //! Where PostgreSQL's programs are, and which user may run the server.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::process::output;
 use crate::error::Error;
 
 /// PostgreSQL's programs, and the account that they run under.
@@ -27,6 +29,40 @@ pub struct Account {
 }
 
 impl Installation {
+    /// The one whose programs are in `bin`.
+    pub(super) fn at(bin: &Path) -> Result<Self, Error> {
+        if !bin.join("postgres").is_file() {
+            return Err(Error::Postgres {
+                program: "postgres",
+                reason: format!("it is not in {}", bin.display()),
+                output: String::new(),
+            });
+        }
+        Ok(Self {
+            bin: bin.to_owned(),
+            account: unprivileged()?,
+        })
+    }
+
+    /// The same, or a copy below `directory` if the account may not enter where the programs
+    /// are: somebody's home, say.
+    pub(super) fn within_reach(self, directory: &Path) -> Result<Self, Error> {
+        let denied = match self.command("postgres").arg("--version").output() {
+            Err(error) => error.kind() == ErrorKind::PermissionDenied,
+            Ok(_) => false,
+        };
+        let (true, Some(prefix)) = (denied, self.bin.parent()) else {
+            return Ok(self);
+        };
+        let copy = directory.join("programs");
+        let mut command = Command::new("cp");
+        output("cp", command.arg("--recursive").arg(prefix).arg(&copy))?;
+        Ok(Self {
+            bin: copy.join("bin"),
+            account: self.account,
+        })
+    }
+
     /// One of the programs, to be run under the right account.
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));

@@ -4,6 +4,7 @@
 //! request for a cleartext password; no more is waited for than a login's longest message.
 
 use entrapool_protocol::postgres::login::{BUFFER, Login, Secret, Welcome};
+use entrapool_protocol::postgres::message::NEWEST_MINOR;
 
 use super::input::{Input, pieces};
 
@@ -36,7 +37,7 @@ fn run(input: &Input<'_>, parts: &[&[u8]]) -> Course {
         Secret::Password(TOKEN)
     };
     let mut first = Vec::new();
-    let mut login = Login::begin("my-vm", "app", secret, &mut first);
+    let mut login = Login::begin("my-vm", "app", secret, NEWEST_MINOR, &mut first);
     let (mut out, mut pending) = (Vec::new(), Vec::new());
     let mut end = None;
     let mut asked = 0;

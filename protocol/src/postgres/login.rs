@@ -72,6 +72,14 @@ pub enum LoginError {
     /// SCRAM went wrong on one of the two sides.
     #[error("SCRAM-SHA-256 failed: {0}")]
     Scram(String),
+    /// The server, or what stands in front of it, does not negotiate the minor version.
+    #[error("the server refused protocol 3.{minor}: {error}")]
+    Version {
+        /// The minor version that was asked for.
+        minor: u16,
+        /// What was said.
+        error: ServerError,
+    },
     /// The server broke the protocol.
     #[error(transparent)]
     Violation(#[from] Violation),
@@ -81,17 +89,30 @@ pub enum LoginError {
 pub struct Login<'a> {
     user: &'a str,
     secret: Secret<'a>,
+    /// The minor version that was asked for.
+    minor: u16,
+    /// Whether the server has said anything.
+    heard: bool,
     scram: Option<ScramSha256>,
     welcome: Welcome,
 }
 
 impl<'a> Login<'a> {
-    /// Begins the login of `user`; appends the StartupMessage to `out`.
-    pub fn begin(user: &'a str, database: &str, secret: Secret<'a>, out: &mut Vec<u8>) -> Self {
-        message::startup(out, &[("user", user), ("database", database)]);
+    /// Begins the login of `user` in protocol 3 up to this minor version; appends the
+    /// StartupMessage to `out`.
+    pub fn begin(
+        user: &'a str,
+        database: &str,
+        secret: Secret<'a>,
+        minor: u16,
+        out: &mut Vec<u8>,
+    ) -> Self {
+        message::startup(out, minor, &[("user", user), ("database", database)]);
         Self {
             user,
             secret,
+            minor,
+            heard: false,
             scram: None,
             welcome: Welcome::default(),
         }
@@ -124,6 +145,7 @@ impl<'a> Login<'a> {
             return Ok((0, None));
         };
         let mut done = None;
+        let is_first = !std::mem::replace(&mut self.heard, true);
         match header.tag {
             b'R' => self.authenticate(body, out)?,
             b'S' => {
@@ -131,9 +153,9 @@ impl<'a> Login<'a> {
                 self.welcome.parameters.push((name.into(), value.into()));
             }
             b'K' => self.welcome.key = Some(key(body)?),
-            b'E' => return Err(LoginError::Refused(ServerError::read(body))),
-            // Notices, and a server that knows only protocol 3.0, are nothing to us.
-            b'N' | b'v' => {}
+            b'E' => return Err(self.refused(is_first, ServerError::read(body))),
+            b'v' => negotiated(self.minor, body)?,
+            b'N' => {}
             b'Z' if body == [Status::Idle.byte()] => done = Some(std::mem::take(&mut self.welcome)),
             tag => return Err(Violation::Tag { tag: tag.into() }.into()),
         }
@@ -201,11 +223,39 @@ impl<'a> Login<'a> {
         Ok(())
     }
 
+    /// PostgreSQL before 11 answers a minor version that it does not know with `0A000`, poolers
+    /// with `08P01`; others negotiate.
+    fn refused(&self, is_first: bool, error: ServerError) -> LoginError {
+        let minor = self.minor;
+        match error.code.as_str() {
+            "0A000" | "08P01" if is_first && minor > 0 => LoginError::Version { minor, error },
+            _ => LoginError::Refused(error),
+        }
+    }
+
     fn password_for(&self, method: &'static str) -> Result<&'a str, LoginError> {
         match self.secret {
             Secret::Password(password) => Ok(password),
             Secret::Token(_) => Err(LoginError::TokenNotWanted(method)),
         }
+    }
+}
+
+/// NegotiateProtocolVersion (55.7): the newest version that the server speaks, and how many of
+/// our options it does not know; we have none. Servers give a whole version word, although the
+/// text speaks of the minor version alone. Nothing has to be kept: what versions differ in is the
+/// length of keys, and a key says its own.
+fn negotiated(asked: u16, body: &[u8]) -> Result<(), Violation> {
+    let newest = match body {
+        [0, 0 | 3, high, low, 0, 0, 0, 0] => Some(u16::from_be_bytes([*high, *low])),
+        _ => None,
+    };
+    match newest {
+        Some(newest) if newest <= asked => Ok(()),
+        _ => Err(Violation::Malformed {
+            tag: 'v',
+            what: "version",
+        }),
     }
 }
 
@@ -249,6 +299,9 @@ pub enum SslRefused {
     /// Bytes came behind the answer that can only be somebody else's.
     #[error("unencrypted bytes came behind the server's answer to SSLRequest")]
     Injected,
+    /// TLS came first, and the server did not agree on what is spoken in it (55.2.11).
+    #[error("the server does not take TLS before it is asked for")]
+    NotDirect,
     /// An answer that PostgreSQL doesn't give; `E` comes from servers that are out of memory.
     #[error("the server did not answer SSLRequest as PostgreSQL does")]
     NotPostgres,

@@ -4,7 +4,7 @@ use super::Status;
 
 /// Protocol 3.0, the version word of StartupMessage (55.2.1).
 pub const VERSION_3_0: u32 = 0x0003_0000;
-/// The newest minor version of protocol 3 that we speak to clients.
+/// The newest minor version of protocol 3 that we speak, to clients and to servers.
 pub const NEWEST_MINOR: u16 = 2;
 
 /// `SSLRequest`.
@@ -178,10 +178,10 @@ pub fn negotiate_protocol_version(out: &mut Vec<u8>, minor: u16, unknown: &[Vec<
     });
 }
 
-/// Appends a StartupMessage of protocol 3.0 with these parameters.
-pub fn startup(out: &mut Vec<u8>, parameters: &[(&str, &str)]) {
+/// Appends a StartupMessage of protocol 3 in this minor version, with these parameters.
+pub fn startup(out: &mut Vec<u8>, minor: u16, parameters: &[(&str, &str)]) {
     sized(out, |out| {
-        out.extend_from_slice(&VERSION_3_0.to_be_bytes());
+        out.extend_from_slice(&(VERSION_3_0 | u32::from(minor)).to_be_bytes());
         for (name, value) in parameters {
             cstr(out, name.as_bytes());
             cstr(out, value.as_bytes());

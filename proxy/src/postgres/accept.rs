@@ -19,7 +19,7 @@ use super::session::Session;
 use super::{greeting, recover, report};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
-use crate::session::registry::{Registered, Signal};
+use crate::session::registry::{KeyLength, Registered, Signal};
 use crate::session::wire::Socket;
 
 /// How long a client may take from its first byte to the end of its StartupMessage.
@@ -125,7 +125,12 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Openin
     }
     let pool = route.pools.pool(&Key { database });
     let settings = pool.shared().intern(settings);
-    let registered = route.registry.register().map_err(|error| {
+    // Protocol 3.2 brought keys of more than 4 bytes (55.2.8).
+    let length = match startup.minor {
+        0 | 1 => KeyLength::Short,
+        _ => KeyLength::Long,
+    };
+    let registered = route.registry.register(length).map_err(|error| {
         let report = Report::fatal(
             "58000",
             format!("entrapool: the system has no randomness: {error}"),
@@ -269,7 +274,7 @@ async fn greet(
     }
     out.extend_from_slice(&message::AUTHENTICATION_OK);
     out.extend_from_slice(reports);
-    message::backend_key_data(&mut out, registered.pid, &registered.entry.secret());
+    message::backend_key_data(&mut out, registered.pid, &registered.secret());
     message::ready_for_query(&mut out, Status::Idle);
     gone(client.write_all(&out).await)
 }

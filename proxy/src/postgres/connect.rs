@@ -1,13 +1,17 @@
 //! Making a backend: token, name look-up, TCP, TLS, login.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use entrapool_metrics::{Phase, RouteMetrics};
 use entrapool_protocol::Sink;
 use entrapool_protocol::postgres::effect::Effects;
-use entrapool_protocol::postgres::login::{Login, Secret, Welcome, read_ssl_answer};
+use entrapool_protocol::postgres::login::{
+    Login, LoginError, Secret, SslRefused, Welcome, read_ssl_answer,
+};
 use entrapool_protocol::postgres::message;
 use entrapool_protocol::postgres::statements::Watch;
 use entrapool_protocol::postgres::tracker::Tracker;
@@ -23,6 +27,9 @@ use crate::session::inbox::Inbox;
 use crate::session::wire::{Socket, Wire};
 use crate::upstream::{Dialed, Tls, dial};
 
+/// ALPN of PostgreSQL's direct TLS (55.2.11).
+pub(super) const ALPN: &[u8] = b"postgresql";
+
 /// What backends must have in common to replace each other, within a route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
@@ -37,6 +44,8 @@ pub(super) struct Connector {
     timeout: Duration,
     token: TokenHandle,
     watch: Watch,
+    /// The server refuses newer minor versions instead of negotiating: it was seen to.
+    only_3_0: AtomicBool,
     metrics: Arc<RouteMetrics>,
 }
 
@@ -79,6 +88,7 @@ impl Connector {
                 PoolMode::Strict => Watch::Strictly,
                 PoolMode::Transaction | PoolMode::Session => Watch::Tags,
             },
+            only_3_0: AtomicBool::new(false),
             metrics,
         }
     }
@@ -101,9 +111,9 @@ impl Connector {
         token: &Token,
     ) -> Result<Backend, ConnectError> {
         let mut phase = Phase::Dns;
-        let work = self.walk(key, shared, token, &mut phase);
+        let work = self.walk(&key.database, token, &mut phase);
         let failed = match tokio::time::timeout(self.timeout, work).await {
-            Ok(Ok(backend)) => return Ok(backend),
+            Ok(Ok(arrived)) => return Ok(backend(arrived, shared)),
             Ok(Err(failed)) => failed,
             Err(_) => Failed::Timeout {
                 phase,
@@ -119,13 +129,37 @@ impl Connector {
         ))
     }
 
+    /// Once in the newest version; in 3.0 where that is refused instead of negotiated.
     async fn walk(
         &self,
-        key: &Key,
-        shared: &Arc<Shared>,
+        database: &str,
         token: &Token,
         phase: &mut Phase,
-    ) -> Result<Backend, Failed> {
+    ) -> Result<Arrived, Failed> {
+        if self.only_3_0.load(Ordering::Relaxed) {
+            return self.walk_in(0, database, token, phase).await;
+        }
+        let newest = message::NEWEST_MINOR;
+        match self.walk_in(newest, database, token, phase).await {
+            Err(Failed::Login(LoginError::Version { error, .. })) => {
+                let arrived = self.walk_in(0, database, token, phase).await?;
+                // Whatever it said, that was the reason.
+                self.only_3_0.store(true, Ordering::Relaxed);
+                tracing::info!(route = self.place.route, %error, "the server takes protocol 3.0 only");
+                Ok(arrived)
+            }
+            result => result,
+        }
+    }
+
+    /// In this minor version of protocol 3, or an older one if the server says so.
+    async fn walk_in(
+        &self,
+        minor: u16,
+        database: &str,
+        token: &Token,
+        phase: &mut Phase,
+    ) -> Result<Arrived, Failed> {
         let phases = &self.metrics.connect;
         let Dialed { stream, peer } = dial(&self.place.target, phases).await?;
         *phase = Phase::Tls;
@@ -137,49 +171,60 @@ impl Connector {
         *phase = Phase::Login;
         let began = Instant::now();
         let mut inbox = Inbox::default();
-        let welcome = self
-            .log_in(&mut wire, &mut inbox, &key.database, token)
-            .await?;
-        phases
-            .phase(Phase::Login)
-            .observe(began.elapsed().as_secs_f64());
-        Ok(backend(wire, inbox, welcome, peer, shared))
-    }
-
-    /// The login proper. The token travels inside TLS: see `Place::secure`.
-    async fn log_in(
-        &self,
-        wire: &mut Wire,
-        inbox: &mut Inbox,
-        database: &str,
-        token: &Token,
-    ) -> Result<Welcome, Failed> {
         let secret = match token.kind() {
             CredentialKind::AccessToken => Secret::Token(token.secret()),
             CredentialKind::Password => Secret::Password(token.secret()),
         };
         // Room for the longest token, so that no copy stays behind in memory that was outgrown.
         let mut out = Zeroizing::new(Vec::with_capacity(token.secret().len() + 1024));
-        let mut login = Login::begin(&self.user, database, secret, &mut out);
+        let login = Login::begin(&self.user, database, secret, minor, &mut out);
+        let welcome = log_in(&mut wire, &mut inbox, login, out).await?;
+        phases
+            .phase(Phase::Login)
+            .observe(began.elapsed().as_secs_f64());
+        Ok(Arrived {
+            wire,
+            inbox,
+            welcome,
+            peer,
+        })
+    }
+}
+
+/// A connection that is logged in.
+struct Arrived {
+    wire: Wire,
+    inbox: Inbox,
+    welcome: Welcome,
+    peer: SocketAddr,
+}
+
+/// The login proper; `out` holds its first message. The token travels inside TLS: see
+/// `Place::secure`.
+async fn log_in(
+    wire: &mut Wire,
+    inbox: &mut Inbox,
+    mut login: Login<'_>,
+    mut out: Zeroizing<Vec<u8>>,
+) -> Result<Welcome, Failed> {
+    loop {
+        if !out.is_empty() {
+            wire.put(&out);
+            wire.flush_secret().await?;
+            out.clear();
+        }
         loop {
-            if !out.is_empty() {
-                wire.put(&out);
-                wire.flush_secret().await?;
-                out.clear();
+            let (taken, welcome) = login.step(inbox.filled(), &mut out)?;
+            inbox.consume(taken);
+            if let Some(welcome) = welcome {
+                return Ok(welcome);
             }
-            loop {
-                let (taken, welcome) = login.step(inbox.filled(), &mut out)?;
-                inbox.consume(taken);
-                if let Some(welcome) = welcome {
-                    return Ok(welcome);
-                }
-                if taken == 0 || !out.is_empty() {
-                    break;
-                }
+            if taken == 0 || !out.is_empty() {
+                break;
             }
-            if out.is_empty() {
-                wire.fill(inbox).await?;
-            }
+        }
+        if out.is_empty() {
+            wire.fill(inbox).await?;
         }
     }
 }
@@ -236,25 +281,27 @@ impl Place {
             read_ssl_answer(answer.filled())?;
         }
         let connection = tls.begin()?;
-        wire.secure(connection)
-            .await
-            .map_err(|cause| tls.failed(cause))?;
-        Ok(wire)
+        match wire.secure(connection).await {
+            Ok(()) if self.direct && wire.agreed() != Some(ALPN) => {
+                Err(SslRefused::NotDirect.into())
+            }
+            Ok(()) => Ok(wire),
+            // That is what an older server makes of it.
+            Err(cause) if self.direct && cause.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(SslRefused::NotDirect.into())
+            }
+            Err(cause) => Err(tls.failed(cause).into()),
+        }
     }
 }
 
-fn backend(
-    wire: Wire,
-    from_server: Inbox,
-    welcome: Welcome,
-    peer: SocketAddr,
-    shared: &Arc<Shared>,
-) -> Backend {
+fn backend(arrived: Arrived, shared: &Arc<Shared>) -> Backend {
+    let welcome = arrived.welcome;
     shared.logged_in(&welcome.parameters);
     Backend {
-        wire,
+        wire: arrived.wire,
         tracker: Tracker::new(Arc::clone(&shared.dictionary)),
-        from_server,
+        from_server: arrived.inbox,
         from_client: Inbox::default(),
         to_client: Inbox::default(),
         applied: Arc::default(),
@@ -269,6 +316,6 @@ fn backend(
         owner: 0,
         opaque: false,
         key: welcome.key,
-        peer,
+        peer: arrived.peer,
     }
 }

@@ -107,7 +107,9 @@ impl ConnectError {
 
     fn refusal(&self) -> Option<&ServerError> {
         match &self.0.failed {
-            Failed::Login(LoginError::Refused(error)) => Some(error),
+            Failed::Login(LoginError::Refused(error) | LoginError::Version { error, .. }) => {
+                Some(error)
+            }
             _ => None,
         }
     }
@@ -135,7 +137,9 @@ impl ConnectError {
             }
             Failed::Login(LoginError::Scram(_)) => LoginFailure::Role,
             Failed::Login(LoginError::Violation(_)) => LoginFailure::Protocol,
-            Failed::Login(LoginError::Refused(error)) => refusal_class(error),
+            Failed::Login(LoginError::Refused(error) | LoginError::Version { error, .. }) => {
+                refusal_class(error)
+            }
         }
     }
 
@@ -163,6 +167,7 @@ impl ConnectError {
             Failed::Dial(DialError::Resolve { .. }) => ("08001", "Check the host in the ROUTE and the machine's DNS; for a private endpoint, whether its private DNS zone is linked to this network.".into()),
             Failed::Dial(_) | Failed::Io(_) | Failed::Timeout { .. } => ("08001", "Check that the server is up, and that its firewall and this network's rules let this machine reach that port; for a private endpoint set connect_to.".into()),
             Failed::Tls(_) => ("08001", "The certificate must be valid for the host in the ROUTE (or server_name) and come from a known root (or one in ca_file).".into()),
+            Failed::Ssl(SslRefused::NotDirect) => ("08001", "tls=direct needs PostgreSQL 17 or newer; tls=negotiate works with every version.".into()),
             Failed::Ssl(_) => ("08001", "A token or password is never sent without TLS. Check that host and port are those of the PostgreSQL server.".into()),
             Failed::Login(LoginError::TokenNotWanted(_)) => ("28000", self.no_entra_hint()),
             Failed::Login(LoginError::Scram(_)) => ("28P01", "Check the password in password_file.".into()),

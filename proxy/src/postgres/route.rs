@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use entrapool_metrics::{Direction, RouteMetrics};
 
-use super::connect::{Connector, Key};
+use super::connect::{ALPN, Connector, Key};
 use crate::config::{self, PoolMode, PostgresOptions};
 use crate::identity::TokenHandle;
 use crate::pool::Pools;
 use crate::session::registry::Registry;
 use crate::upstream::{Tls, TlsError};
-
-/// ALPN of PostgreSQL's direct TLS (55.2.11).
-const ALPN: &[u8] = b"postgresql";
 
 /// A route as it runs.
 pub struct Route {

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 
+use aws_lc_rs::hmac;
+
 /// Something that a session is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
@@ -25,6 +27,8 @@ pub enum Signal {
 #[derive(Debug)]
 pub struct Entry {
     secret: u32,
+    /// Which secret its client was given.
+    length: KeyLength,
     raised: AtomicU8,
     waker: OnceLock<Waker>,
 }
@@ -61,18 +65,24 @@ impl Entry {
     pub fn take(&self, signal: Signal) -> bool {
         self.raised.fetch_and(!(signal as u8), Ordering::AcqRel) & signal as u8 != 0
     }
+}
 
-    /// The secret half of the session's cancel key.
-    #[must_use]
-    pub fn secret(&self) -> [u8; 4] {
-        self.secret.to_be_bytes()
-    }
+/// How long the secret half of a session's cancel key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyLength {
+    /// 4 bytes: all that old protocols have room for.
+    Short,
+    /// 32 bytes. They are not kept: they are a keyed hash of the process id and the short ones,
+    /// so that an entry is as small as any.
+    Long,
 }
 
 /// All sessions of the process, by the process id that their clients were given.
 #[derive(Debug, Default)]
 pub struct Registry {
     sessions: Mutex<HashMap<i32, Arc<Entry>>>,
+    /// What long secrets are hashed with; made with the first of them.
+    hashing: OnceLock<hmac::Key>,
     /// How many there have been.
     count: AtomicU64,
 }
@@ -94,10 +104,18 @@ impl Registry {
     ///
     /// # Errors
     /// The system has no randomness to give.
-    pub fn register(self: &Arc<Self>) -> Result<Registered, getrandom::Error> {
+    pub fn register(self: &Arc<Self>, length: KeyLength) -> Result<Registered, getrandom::Error> {
+        if length == KeyLength::Long && self.hashing.get().is_none() {
+            let mut key = [0; 32];
+            getrandom::fill(&mut key)?;
+            // Whoever was first has made the key of all.
+            self.hashing
+                .get_or_init(|| hmac::Key::new(hmac::HMAC_SHA256, &key));
+        }
         let secret = getrandom::u32()?;
         let entry = Entry {
             secret,
+            length,
             raised: AtomicU8::new(0),
             waker: OnceLock::new(),
         };
@@ -124,12 +142,23 @@ impl Registry {
     pub fn find(&self, pid: i32, secret: &[u8]) -> Option<Arc<Entry>> {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = sessions.get(&pid)?;
-        let wrong = entry
-            .secret()
+        let right = self.secret(pid, entry);
+        let wrong = right
             .iter()
             .zip(secret)
             .fold(0, |sum, (a, b)| sum | (a ^ b));
-        (secret.len() == 4 && wrong == 0).then(|| Arc::clone(entry))
+        (secret.len() == right.len() && wrong == 0).then(|| Arc::clone(entry))
+    }
+
+    fn secret(&self, pid: i32, entry: &Entry) -> Vec<u8> {
+        let short = entry.secret.to_be_bytes();
+        match (entry.length, self.hashing.get()) {
+            (KeyLength::Long, Some(key)) => {
+                let hashed = [pid.to_be_bytes(), short].concat();
+                hmac::sign(key, &hashed).as_ref().to_vec()
+            }
+            _ => short.to_vec(),
+        }
     }
 
     /// Asks every session for `signal`.
@@ -156,6 +185,14 @@ impl Registry {
     }
 }
 
+impl Registered {
+    /// The secret half of the session's cancel key.
+    #[must_use]
+    pub fn secret(&self) -> Vec<u8> {
+        self.registry.secret(self.pid, &self.entry)
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut sessions = self
@@ -174,31 +211,43 @@ mod tests {
     #[test]
     fn only_the_right_key_finds_a_session() {
         let registry = Arc::new(Registry::default());
-        let session = registry.register().unwrap();
-        let secret = session.entry.secret();
-        assert!(session.pid > 0);
-        assert_ne!(session.number, registry.register().unwrap().number);
-        assert!(registry.find(session.pid, &secret).is_some());
-        assert!(registry.find(session.pid, &secret[..3]).is_none());
-        assert!(
-            registry
-                .find(session.pid, &[&secret[..], b"x"].concat())
-                .is_none()
-        );
-        assert!(
-            registry
-                .find(session.pid, &(!u32::from_be_bytes(secret)).to_be_bytes())
-                .is_none()
-        );
-        let pid = session.pid;
-        drop(session);
-        assert!(registry.find(pid, &secret).is_none());
+        for (length, bytes) in [(KeyLength::Short, 4), (KeyLength::Long, 32)] {
+            let session = registry.register(length).unwrap();
+            let other = registry.register(length).unwrap();
+            let secret = session.secret();
+            assert_eq!(secret.len(), bytes);
+            assert!(session.pid > 0);
+            assert_ne!(session.number, other.number);
+            assert_ne!(secret, other.secret());
+            let found = |secret: &[u8]| registry.find(session.pid, secret).is_some();
+            assert!(found(&secret));
+            assert!(!found(&[]) && !found(&secret[..3]) && !found(&secret[..bytes - 1]));
+            assert!(!found(&[&secret[..], b"x"].concat()));
+            assert!(!found(&other.secret()));
+            for wrong in 0..bytes {
+                let mut secret = secret.clone();
+                secret[wrong] ^= 1;
+                assert!(!found(&secret));
+            }
+            // Who was given a long one is not found by what it was made of.
+            let short = session.entry.secret.to_be_bytes();
+            assert_eq!(found(&short), length == KeyLength::Short);
+            let pid = session.pid;
+            drop(session);
+            assert!(registry.find(pid, &secret).is_none());
+        }
+    }
+
+    #[test]
+    fn a_long_key_takes_no_more_memory() {
+        let without = size_of::<(u32, AtomicU8, OnceLock<Waker>)>();
+        assert_eq!(size_of::<Entry>(), without);
     }
 
     #[test]
     fn signals_are_taken_once() {
         let registry = Arc::new(Registry::default());
-        let session = registry.register().unwrap();
+        let session = registry.register(KeyLength::Short).unwrap();
         assert!(!session.entry.any());
         registry.raise_all(Signal::Cancel);
         assert!(session.entry.take(Signal::Cancel));

@@ -201,6 +201,12 @@ impl Wire {
         }
     }
 
+    /// What TLS and the server agreed to speak, if they did (ALPN).
+    #[must_use]
+    pub fn agreed(&self) -> Option<&[u8]> {
+        self.tls.as_ref()?.alpn_protocol()
+    }
+
     /// Reads what there is and appends what it says to `inbox`.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 mod sidecar;
 
 mod answers;
+mod batches;
 mod direct;
 mod intruder;
 mod isolation;
@@ -18,3 +19,4 @@ mod programs;
 mod script;
 mod situations;
 mod stage;
+mod statements;

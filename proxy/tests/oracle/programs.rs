@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 use crate::intruder::{MOODS, Mood};
 use crate::script::{Step, copy_in, messages, query};
 use crate::sidecar::raw::{bind, close, describe, execute, parse, sync};
-use crate::stage::{Stage, WHOLE};
+use crate::stage::{Ground, Stage, WHOLE};
 
 /// Clients of a program.
 const CLIENTS: usize = 2;
@@ -202,14 +202,14 @@ fn program() -> impl Strategy<Value = (Vec<(usize, Act, Mood)>, usize)> {
 }
 
 /// Runs so many programs; one that differs is made as short as can be.
-fn run(cases: u32) {
+fn run(cases: u32, ground: impl Future<Output = Ground>) {
     let seed = seed();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     // No options: RESET of one shows the server's default up to the transaction's end.
-    let stage = runtime.block_on(Stage::set("auto", CLIENTS, ""));
+    let stage = runtime.block_on(async { Stage::on(ground.await, "auto", CLIENTS, "").await });
     let config = Config {
         cases,
         failure_persistence: None,
@@ -259,11 +259,22 @@ fn cases() -> Option<u32> {
 
 #[test]
 fn programs_are_as_without_us() {
-    run(60);
+    run(60, Ground::azure());
+}
+
+#[test]
+fn programs_on_postgresql_18_are_as_without_us() {
+    run(20, Ground::eighteen());
 }
 
 #[test]
 #[ignore = "long: cargo xtask test --full"]
 fn many_programs_are_as_without_us() {
-    run(cases().unwrap_or(1_500));
+    run(cases().unwrap_or(1_500), Ground::azure());
+}
+
+#[test]
+#[ignore = "long: cargo xtask test --full"]
+fn many_programs_on_postgresql_18_are_as_without_us() {
+    run(cases().unwrap_or(500), Ground::eighteen());
 }

@@ -1,10 +1,12 @@
 //! Scripts that are written by hand, one per situation.
 #![expect(clippy::too_many_lines, reason = "scripts are long lists")]
 
+use crate::batches::batches;
 use crate::intruder::Mood;
 use crate::script::{Step, copy_in, messages, query};
-use crate::sidecar::raw::{bind, close, describe, execute, message, parse, sync};
-use crate::stage::{Stage, WHOLE, every_mood};
+use crate::sidecar::raw::{bind, execute, message, parse, sync};
+use crate::stage::{Ground, Stage, WHOLE, every_mood};
+use crate::statements::prepared;
 
 /// A script of Queries of one client.
 fn alone(statements: &[&str]) -> Vec<Step> {
@@ -12,7 +14,7 @@ fn alone(statements: &[&str]) -> Vec<Step> {
 }
 
 /// A script of Queries of two clients.
-fn two(statements: &[(usize, &str)]) -> Vec<Step> {
+pub(crate) fn two(statements: &[(usize, &str)]) -> Vec<Step> {
     statements
         .iter()
         .map(|&(who, sql)| query(who, sql))
@@ -24,6 +26,7 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
     all.extend(objects());
     all.extend(prepared());
     all.extend(streams());
+    all.extend(batches());
     all
 }
 
@@ -332,255 +335,6 @@ fn objects() -> Vec<(&'static str, Vec<Step>)> {
     ]
 }
 
-fn prepared() -> Vec<(&'static str, Vec<Step>)> {
-    let run = |name: &str, value: &str| {
-        vec![
-            bind(name, &[value.as_bytes()]),
-            describe(b'P', ""),
-            execute(),
-            sync(),
-        ]
-    };
-    vec![
-        (
-            "prepared in SQL",
-            two(&[
-                (0, "prepare p(int) as select $1 + 1"),
-                (1, "execute p(1)"),
-                (1, "prepare p as select 'other'"),
-                (0, "execute p(1)"),
-                (1, "execute p"),
-                (0, "prepare p as select 2"),
-                (0, "deallocate p"),
-                (0, "execute p(1)"),
-                (1, "execute p"),
-                (1, "deallocate all"),
-                (1, "execute p"),
-                (0, "begin; prepare p as select 3"),
-                (0, "rollback"),
-                (0, "execute p"),
-            ]),
-        ),
-        (
-            "prepared by protocol",
-            vec![
-                messages(
-                    0,
-                    "prepare s",
-                    &[
-                        parse("s", "select $1::int + 1"),
-                        describe(b'S', "s"),
-                        sync(),
-                    ],
-                ),
-                messages(
-                    1,
-                    "prepare s, too",
-                    &[parse("s", "select $1::text"), sync()],
-                ),
-                messages(0, "run s", &run("s", "41")),
-                messages(1, "run s", &run("s", "x")),
-                messages(0, "again", &[parse("s", "select 2"), sync()]),
-                messages(0, "unknown", &[bind("t", &[]), execute(), sync()]),
-                messages(0, "close", &[close(b'S', "s"), sync()]),
-                messages(0, "gone", &run("s", "1")),
-                messages(1, "run s", &run("s", "y")),
-                query(1, "discard all"),
-                messages(1, "gone", &run("s", "y")),
-                query(0, "deallocate all"),
-            ],
-        ),
-        (
-            "executed in SQL",
-            vec![
-                query(0, "create table executed as select 1 as n"),
-                messages(
-                    0,
-                    "prepare s",
-                    &[parse("s", "select n + $1::int from executed"), sync()],
-                ),
-                messages(0, "prepare \"S\"", &[parse("S", "select 'S'"), sync()]),
-                query(1, "execute s(1)"),
-                query(0, "execute s(1)"),
-                query(1, "select 1"),
-                query(0, "EXECUTE s (2) ;"),
-                query(0, "execute \"S\""),
-                query(1, "select 1"),
-                query(0, "explain (costs off) execute s(1)"),
-                query(0, "create temp table made as execute s(3)"),
-                query(0, "select * from made; drop table made"),
-                query(0, "execute s"),
-                query(0, "begin; select 1/0"),
-                query(0, "execute s(1)"),
-                query(0, "rollback"),
-                query(1, "select 1"),
-                messages(
-                    0,
-                    "in a pipeline",
-                    &[parse("", "execute s(4)"), bind("", &[]), execute(), sync()],
-                ),
-                query(1, "drop table executed"),
-                query(0, "execute s(1)"),
-                query(0, "deallocate s"),
-                query(0, "execute s(1)"),
-            ],
-        ),
-        (
-            "deallocated in SQL",
-            vec![
-                messages(0, "prepare s", &[parse("s", "select $1::int + 1"), sync()]),
-                query(1, "deallocate s"),
-                query(0, "begin; select 1/0"),
-                query(0, "deallocate s"),
-                query(0, "rollback"),
-                messages(0, "still there", &run("s", "1")),
-                query(0, "DEALLOCATE PREPARE S ;"),
-                messages(0, "gone", &run("s", "1")),
-                messages(0, "anew", &[parse("s", "select 'anew' || $1"), sync()]),
-                messages(
-                    0,
-                    "in a pipeline",
-                    &[
-                        parse("", "deallocate \"s\""),
-                        bind("", &[]),
-                        execute(),
-                        parse("s", "select 'newer' || $1"),
-                        sync(),
-                    ],
-                ),
-                messages(0, "run s", &run("s", "!")),
-            ],
-        ),
-        (
-            "the unnamed statement",
-            vec![
-                messages(
-                    0,
-                    "parse",
-                    &[parse("", "select $1::int + 1"), describe(b'S', ""), sync()],
-                ),
-                messages(0, "run", &run("", "1")),
-                messages(0, "and again", &run("", "2")),
-                messages(1, "none", &run("", "3")),
-                query(0, "select 1"),
-                messages(0, "gone", &run("", "4")),
-                messages(0, "fails", &[parse("", "select broken from"), sync()]),
-                messages(0, "none", &run("", "5")),
-            ],
-        ),
-        (
-            "pipelines",
-            vec![
-                messages(
-                    0,
-                    "several",
-                    &[
-                        parse("a", "select $1::int"),
-                        bind("a", &[b"1"]),
-                        execute(),
-                        bind("a", &[b"2"]),
-                        execute(),
-                        sync(),
-                        bind("a", &[b"x"]),
-                        execute(),
-                        bind("a", &[b"3"]),
-                        execute(),
-                        sync(),
-                        bind("a", &[b"4"]),
-                        execute(),
-                        sync(),
-                    ],
-                ),
-                messages(
-                    0,
-                    "a parse that is skipped",
-                    &[
-                        bind("nobody", &[]),
-                        parse("b", "select 1"),
-                        sync(),
-                        parse("b", "select 2"),
-                        sync(),
-                        bind("b", &[]),
-                        execute(),
-                        sync(),
-                    ],
-                ),
-                messages(
-                    0,
-                    "a query in between",
-                    &[
-                        parse("", "begin"),
-                        bind("", &[]),
-                        execute(),
-                        crate::sidecar::raw::query("select 1"),
-                        parse("", "commit"),
-                        bind("", &[]),
-                        execute(),
-                        sync(),
-                    ],
-                ),
-            ],
-        ),
-        (
-            "pipelines with state",
-            vec![
-                messages(
-                    0,
-                    "settings",
-                    &[
-                        parse("", "set work_mem = '1MB'"),
-                        bind("", &[]),
-                        execute(),
-                        sync(),
-                        parse("", "show work_mem"),
-                        bind("", &[]),
-                        execute(),
-                        sync(),
-                    ],
-                ),
-                messages(
-                    0,
-                    "a table",
-                    &[
-                        parse("", "create temp table t (n int)"),
-                        bind("", &[]),
-                        execute(),
-                        sync(),
-                        parse("t", "insert into t values ($1)"),
-                        bind("t", &[b"1"]),
-                        execute(),
-                        sync(),
-                    ],
-                ),
-                query(0, "select * from t"),
-                messages(0, "run t", &run("t", "2")),
-                query(0, "drop table t"),
-                messages(0, "run t", &run("t", "2")),
-            ],
-        ),
-        (
-            "cursors by protocol",
-            vec![
-                query(0, "begin"),
-                messages(
-                    0,
-                    "a portal",
-                    &[
-                        parse("p", "select generate_series(1, 5)"),
-                        message(b'B', b"c\0p\0\0\0\0\0\0\0"),
-                        message(b'E', b"c\0\0\0\0\x02"),
-                        sync(),
-                    ],
-                ),
-                messages(0, "more", &[message(b'E', b"c\0\0\0\0\x02"), sync()]),
-                messages(0, "close", &[close(b'P', "c"), sync()]),
-                query(0, "commit"),
-                messages(0, "gone", &[message(b'E', b"c\0\0\0\0\x02"), sync()]),
-            ],
-        ),
-    ]
-}
-
 fn streams() -> Vec<(&'static str, Vec<Step>)> {
     // int4pl(40, 2), in binary (55.2.5).
     let mut call = 177_u32.to_be_bytes().to_vec();
@@ -652,19 +406,22 @@ const STATELESS: [&str; 6] = [
 
 async fn play_all(mode: &str, options: &'static str) -> Stage {
     let stage = Stage::set(mode, 2, options).await;
-    let stateless = mode == "transaction";
+    play_on(&stage, 4, scripts(), every_mood).await;
+    stage
+}
+
+/// Every script, so many times, with other hand-overs and other pieces each time.
+async fn play_on(
+    stage: &Stage,
+    times: usize,
+    scripts: Vec<(&'static str, Vec<Step>)>,
+    moods: fn(usize) -> Vec<Mood>,
+) {
     let mut wrong = Vec::new();
-    for (name, script) in scripts() {
-        if stateless && !STATELESS.contains(&name) {
-            continue;
-        }
-        for shift in 0..4 {
-            let moods = match stateless {
-                true => vec![Mood::Passing, Mood::Away],
-                false => every_mood(shift),
-            };
+    for (name, script) in scripts {
+        for shift in 0..times {
             if let Err(difference) = stage
-                .compare(&script, &moods, [WHOLE, 1, 7, 61][shift])
+                .compare(&script, &moods(shift), [WHOLE, 1, 7, 61][shift])
                 .await
             {
                 wrong.push(format!("{name}, {shift}: {difference}"));
@@ -678,7 +435,6 @@ async fn play_all(mode: &str, options: &'static str) -> Stage {
         wrong.join("\n\n"),
         stage.proxy.log().tail()
     );
-    stage
 }
 
 #[tokio::test]
@@ -689,10 +445,25 @@ async fn session_mode_is_as_without_us() {
 
 #[tokio::test]
 async fn transaction_mode_keeps_what_it_promises() {
-    let stage = play_all("transaction", "-c lock_timeout=5s").await;
+    let stage = Stage::set("transaction", 2, "-c lock_timeout=5s").await;
+    let stateless = scripts()
+        .into_iter()
+        .filter(|(name, _)| STATELESS.contains(name));
+    play_on(&stage, 4, stateless.collect(), |_| {
+        vec![Mood::Passing, Mood::Away]
+    })
+    .await;
     let metrics = stage.proxy.metrics().await;
     let handovers = metrics.value("entrapool_handovers_total", &[]);
     assert!(handovers > 100.0, "{handovers} hand-overs");
+}
+
+#[tokio::test]
+async fn postgresql_18_is_as_without_us() {
+    for mode in ["auto", "session"] {
+        let stage = Stage::on(Ground::eighteen().await, mode, 2, "").await;
+        play_on(&stage, 2, scripts(), every_mood).await;
+    }
 }
 
 #[tokio::test]

@@ -1,14 +1,18 @@
 //! Two databases that are alike, a way to each, and the comparison.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use entrapool_emulator::postgres::Postgres;
 
 use crate::answers::{Answer, known};
 use crate::direct::Direct;
 use crate::intruder::{Intruder, MOODS, Mood};
 use crate::script::Step;
-use crate::sidecar::{Message, Raw, Shared, Sidecar, shared};
+use crate::sidecar::eighteen::{Eighteen, ROLE, eighteen};
+use crate::sidecar::{Launch, Message, Raw, Shared, Sidecar, shared};
 
 /// What the scripts find. Each role of the machine owns its database.
 const SCENE: &str = "create table shared (n int); create sequence counter; \
@@ -27,8 +31,17 @@ const REST: Duration = Duration::from_millis(130);
 const AGAIN: &str = "truncate shared, counted restart identity; select nextval('counter'); \
      select lastval(); alter sequence counter restart";
 
+/// The server below both.
+#[derive(Clone)]
+pub(crate) enum Ground {
+    /// The machine's PostgreSQL, which checks tokens.
+    Azure(Arc<Shared>),
+    /// PostgreSQL 18, which checks a password.
+    Eighteen(Arc<Eighteen>),
+}
+
 pub(crate) struct Stage {
-    azure: Arc<Shared>,
+    ground: Ground,
     plain: String,
     pooled: String,
     direct: Direct,
@@ -48,18 +61,23 @@ impl Stage {
     /// For scripts of so many clients, which connect with these options; each may need a backend
     /// for itself, and the intruder one.
     pub(crate) async fn set(mode: &str, clients: usize, options: &'static str) -> Self {
-        let azure = shared().await;
-        let (plain, pooled) = (azure.new_database().await, azure.new_database().await);
-        let postgres = azure.real_postgres().expect("a real PostgreSQL");
-        let socket = postgres
-            .socket_directory()
-            .join(format!(".s.PGSQL.{}", azure.postgres_addr().port()));
-        let direct = Direct::to(socket).await;
-        let launch = Sidecar::on(&azure).database(&pooled).pool(clients + 1);
+        Self::on(Ground::azure().await, mode, clients, options).await
+    }
+
+    /// The same on another server.
+    pub(crate) async fn on(
+        ground: Ground,
+        mode: &str,
+        clients: usize,
+        options: &'static str,
+    ) -> Self {
+        let (plain, pooled) = (ground.new_database().await, ground.new_database().await);
+        let direct = Direct::to(ground.socket()).await;
+        let launch = ground.launch().database(&pooled).pool(clients + 1);
         let launch = launch.key("pool_mode", mode).log_level("info");
         let proxy = launch.start().await;
         let stage = Self {
-            azure,
+            ground,
             plain,
             pooled,
             direct,
@@ -86,7 +104,7 @@ impl Stage {
 
     async fn client(&self, address: SocketAddr, database: &str) -> Raw {
         let mut raw = Raw::dial(address).await;
-        let role = self.azure.role();
+        let role = self.ground.role();
         let parameters = [
             ("user", role),
             ("database", database),
@@ -193,6 +211,50 @@ impl Stage {
             }
         }
         course
+    }
+}
+
+impl Ground {
+    pub(crate) async fn azure() -> Self {
+        Self::Azure(shared().await)
+    }
+
+    pub(crate) async fn eighteen() -> Self {
+        Self::Eighteen(eighteen().await)
+    }
+
+    fn postgres(&self) -> &Postgres {
+        match self {
+            Self::Azure(azure) => azure.real_postgres().expect("a real PostgreSQL"),
+            Self::Eighteen(server) => &server.postgres,
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        let postgres = self.postgres();
+        let name = format!(".s.PGSQL.{}", postgres.port());
+        postgres.socket_directory().join(name)
+    }
+
+    fn role(&self) -> &str {
+        match self {
+            Self::Azure(azure) => azure.role(),
+            Self::Eighteen(_) => ROLE,
+        }
+    }
+
+    fn launch(&self) -> Launch {
+        match self {
+            Self::Azure(azure) => Sidecar::on(azure),
+            Self::Eighteen(server) => Sidecar::with_password(server),
+        }
+    }
+
+    async fn new_database(&self) -> String {
+        match self {
+            Self::Azure(azure) => azure.new_database().await,
+            Self::Eighteen(server) => server.new_database().await,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use entrapool_emulator::LocalAzure;
 use tokio::process::Command;
 use url::form_urlencoded::Serializer;
 
+use super::eighteen::{Eighteen, ROLE};
 use super::{Log, Sidecar};
 
 /// A binary that is to be started.
@@ -37,6 +38,31 @@ impl Sidecar {
                 key("imds_endpoint", azure.imds_endpoint()),
                 key("server_name", "localhost".to_owned()),
                 key("ca_file", azure.ca_file().display().to_string()),
+                key("listen", "127.0.0.1:0".to_owned()),
+            ],
+            settings: Vec::new(),
+            log_level: "entrapool=debug,info".to_owned(),
+            config: None,
+            http: "127.0.0.1:0".to_owned(),
+            programs: postgres.bin_directory().to_path_buf(),
+        }
+    }
+}
+
+impl Sidecar {
+    /// On a server that checks a password instead of a token.
+    pub fn with_password(server: &Eighteen) -> Launch {
+        let key = |name: &str, value: String| (name.to_owned(), value);
+        let postgres = &server.postgres;
+        Launch {
+            user: ROLE.to_owned(),
+            server: postgres.address().to_string(),
+            database: "appdb".to_owned(),
+            keys: vec![
+                key("identity", "password-file".to_owned()),
+                key("password_file", server.password_file.display().to_string()),
+                key("server_name", "localhost".to_owned()),
+                key("ca_file", postgres.ca_file().display().to_string()),
                 key("listen", "127.0.0.1:0".to_owned()),
             ],
             settings: Vec::new(),

@@ -17,6 +17,7 @@
 )]
 
 mod azure;
+pub mod eighteen;
 mod launch;
 mod log;
 mod metrics;
@@ -26,6 +27,7 @@ pub use azure::{
     CLEARTEXT_ROLE, MD5_ROLE, PASSWORD, PASSWORD_ROLE, SOMEONE_ELSE, Shared, backends, count,
     shared,
 };
+pub use eighteen::{Eighteen, eighteen};
 pub use launch::Launch;
 pub use log::{Line, Log};
 pub use metrics::Metrics;
