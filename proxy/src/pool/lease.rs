@@ -89,10 +89,8 @@ impl<C: Connect> Pool<C> {
     ) -> Option<Lease<C>> {
         let unfit = if now >= object.expires {
             Some(Closed::Lifetime)
-        } else if object.connection.is_fit() {
-            None
         } else {
-            Some(Closed::Server)
+            object.connection.unfit()
         };
         if let Some(reason) = unfit {
             self.discard(Object::take(object), reason);

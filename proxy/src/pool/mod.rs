@@ -49,8 +49,9 @@ pub trait Connect: Send + Sync + Sized + 'static {
 
 /// A connection as the pool sees it.
 pub trait Connection: Send + 'static {
-    /// Whether it can be lent: still open, and nothing in it that nobody asked for. Never waits.
-    fn is_fit(&mut self) -> bool;
+    /// Why it can't be lent, if it can't: closed by its server, something in it that nobody asked
+    /// for, a token near its end. Never waits.
+    fn unfit(&mut self) -> Option<Closed>;
     /// Says goodbye to the server, as far as that can be done without waiting.
     fn part(&mut self);
 }

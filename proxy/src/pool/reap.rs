@@ -50,8 +50,8 @@ impl<C: Connect> Pool<C> {
         let idle = now.saturating_duration_since(entry.idle_since);
         if now >= entry.expires {
             Some(Closed::Lifetime)
-        } else if !entry.connection.is_fit() {
-            Some(Closed::Server)
+        } else if let Some(reason) = entry.connection.unfit() {
+            Some(reason)
         } else if idle >= limits.idle_timeout && kept >= self.keep.load(Ordering::Relaxed) {
             Some(Closed::Idle)
         } else {

@@ -27,8 +27,8 @@ struct Fake {
 }
 
 impl Connection for Fake {
-    fn is_fit(&mut self) -> bool {
-        self.fit.load(Ordering::Relaxed)
+    fn unfit(&mut self) -> Option<Closed> {
+        (!self.fit.load(Ordering::Relaxed)).then_some(Closed::Server)
     }
 
     fn part(&mut self) {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use entrapool_metrics::Closed;
 use entrapool_protocol::Sink;
 use entrapool_protocol::postgres::effect::Effects;
 use entrapool_protocol::postgres::login::BackendKey;
@@ -93,18 +94,18 @@ impl Backend {
 }
 
 impl Connection for Backend {
-    fn is_fit(&mut self) -> bool {
+    fn unfit(&mut self) -> Option<Closed> {
         let mut cx = Context::from_waker(Waker::noop());
         match self.wire.poll_ready(&mut cx) {
-            Poll::Pending => return true,
-            Poll::Ready(Err(_)) => return false,
+            Poll::Pending => return None,
+            Poll::Ready(Err(_)) => return Some(Closed::Server),
             Poll::Ready(Ok(())) => {}
         }
         loop {
             match self.wire.poll_fill(&mut cx, &mut self.from_server) {
-                Poll::Pending => return true,
+                Poll::Pending => return None,
                 Poll::Ready(Ok(Fill::Bytes(_))) if self.hear_out() => {}
-                Poll::Ready(_) => return false,
+                Poll::Ready(_) => return Some(Closed::Server),
             }
         }
     }

@@ -41,9 +41,11 @@ impl Route {
         metrics: Arc<RouteMetrics>,
         registry: Arc<Registry>,
     ) -> Result<Arc<Self>, RouteError> {
-        let tls = Tls::of_route(&config.upstream, ALPN).map_err(|cause| RouteError {
-            name: config.name.clone(),
-            cause,
+        let tls = Tls::of_route(&config.upstream, ALPN, rustls::ALL_VERSIONS).map_err(|cause| {
+            RouteError {
+                name: config.name.clone(),
+                cause,
+            }
         })?;
         let connector = Connector::new(&config, options.user, tls, token, Arc::clone(&metrics));
         let pools = Pools::new(connector, &config.pool, Arc::clone(&metrics));

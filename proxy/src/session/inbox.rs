@@ -15,6 +15,13 @@ impl Inbox {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
+    /// What is there, to be changed in place.
+    #[inline]
+    #[must_use]
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.at..).unwrap_or_default()
+    }
+
     /// Whether nothing is there.
     #[inline]
     #[must_use]

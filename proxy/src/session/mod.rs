@@ -2,7 +2,9 @@
 //! is there, and why a session ended.
 
 pub mod ending;
+pub mod envelope;
 pub mod inbox;
 pub mod pin;
 pub mod registry;
+mod secured;
 pub mod wire;

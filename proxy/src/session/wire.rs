@@ -7,16 +7,19 @@
 use std::cell::RefCell;
 use std::io::{self, BufRead, Write};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use entrapool_protocol::Sink;
-use rustls::ClientConnection;
+use rustls::{ClientConnection, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use zeroize::Zeroize;
 
+use super::envelope::Envelope;
 use super::inbox::Inbox;
+use super::secured::Secured;
 
 /// Most bytes read at once. Buffers of wires that nobody uses shrink to this.
 pub const READ: usize = 32 * 1024;
@@ -36,6 +39,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Unix domain.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Tls(Box<Secured>),
 }
 
 impl Socket {
@@ -65,6 +70,7 @@ impl Socket {
             ready!(match self {
                 Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
                 Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                Self::Tls(stream) => stream.poll_read(cx, &mut buffer),
             })?;
             Poll::Ready(Ok(use_bytes(buffer.filled())))
         })
@@ -79,6 +85,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => stream.poll_write(cx, bytes),
         }
     }
 
@@ -87,10 +94,44 @@ impl Socket {
     /// # Errors
     /// What the system says.
     #[inline]
-    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// The first byte that the peer has sent, which stays where it is; `None` if there is none
+    /// to come. Only for TCP, before TLS.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::Unsupported`] for other sockets.
+    pub async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let Self::Tcp(stream) = self else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let mut byte = [0];
+        let count = stream.peek(&mut byte).await?;
+        Ok((count > 0).then_some(byte[0]))
+    }
+
+    /// The same connection with TLS, whose server we are; the handshake travels in the messages of
+    /// `envelope` if there is one. Nothing of it may have been read yet.
+    ///
+    /// # Errors
+    /// What rustls or the system says; [`io::ErrorKind::Unsupported`] for anything but TCP.
+    pub async fn accept_tls(
+        self,
+        config: Arc<ServerConfig>,
+        envelope: Option<&'static dyn Envelope>,
+    ) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => {
+                let secured = Secured::accept(stream, config, envelope).await?;
+                Ok(Self::Tls(Box::new(secured)))
+            }
+            Self::Unix(_) | Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -116,6 +157,7 @@ impl Socket {
             std::future::poll_fn(|cx| match &mut self {
                 Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
                 Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+                Self::Tls(stream) => stream.poll_shutdown(cx),
             })
             .await?;
             while std::future::poll_fn(|cx| self.poll_read_with(cx, <[u8]>::len)).await? > 0 {}
@@ -207,6 +249,48 @@ impl Wire {
         self.tls.as_ref()?.alpn_protocol()
     }
 
+    /// As [`Wire::secure`], with a handshake that travels in the messages of `envelope`.
+    ///
+    /// # Errors
+    /// What rustls or the system says; the connection is of no use after it.
+    pub async fn secure_within(
+        &mut self,
+        mut tls: ClientConnection,
+        envelope: &dyn Envelope,
+    ) -> io::Result<()> {
+        let mut received = Vec::new();
+        loop {
+            let mut records = Vec::new();
+            while tls.wants_write() {
+                tls.write_tls(&mut records)?;
+            }
+            if !records.is_empty() {
+                let mut messages = Vec::new();
+                envelope.wrap(&records, &mut messages);
+                self.socket.write_all(&messages).await?;
+            }
+            if !tls.is_handshaking() {
+                break;
+            }
+            if self.socket.read_more(&mut received).await? == 0 {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server closed the connection during the handshake",
+                ));
+            }
+            open(&mut tls, &mut received, envelope)?;
+        }
+        if !received.is_empty() {
+            // Nothing may come before we have said something.
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "bytes came behind the TLS handshake that nobody asked for",
+            ));
+        }
+        self.tls = Some(Box::new(tls));
+        Ok(())
+    }
+
     /// Reads what there is and appends what it says to `inbox`.
     ///
     /// # Errors
@@ -230,7 +314,7 @@ impl Wire {
     /// # Errors
     /// What the system says.
     #[inline]
-    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_read_ready(cx)
     }
 
@@ -335,6 +419,27 @@ pub enum Fill {
     End,
 }
 
+/// Opens the messages of a handshake that are whole.
+fn open(
+    tls: &mut ClientConnection,
+    received: &mut Vec<u8>,
+    envelope: &dyn Envelope,
+) -> io::Result<()> {
+    loop {
+        let mut records = Vec::new();
+        let taken = envelope.unwrap(received, &mut records)?;
+        if taken == 0 {
+            return Ok(());
+        }
+        received.drain(..taken);
+        let mut records = records.as_slice();
+        while !records.is_empty() {
+            tls.read_tls(&mut records)?;
+            tls.process_new_packets().map_err(io::Error::other)?;
+        }
+    }
+}
+
 /// Opens the records in `bytes`, which rustls takes in portions of its own size.
 fn decrypt(tls: &mut ClientConnection, mut bytes: &[u8], inbox: &mut Inbox) -> io::Result<Fill> {
     let mut opened = 0;
@@ -379,6 +484,10 @@ impl Write for Outlet<'_, '_, '_> {
         let result = match self.socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(self.cx, slices),
             Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(self.cx, slices),
+            Socket::Tls(_) => {
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                return self.write(first.map_or(&[], |slice| slice));
+            }
         };
         match result {
             Poll::Ready(result) => result,

@@ -10,6 +10,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::config::{TlsMode, Upstream};
 
+/// Versions of TLS that a connection may have.
+pub type Versions = &'static [&'static rustls::SupportedProtocolVersion];
+
 /// A route's TLS. One configuration for all its connections, so that sessions resume.
 #[derive(Debug, Clone)]
 pub struct Tls {
@@ -46,34 +49,56 @@ impl Tls {
     ///
     /// # Errors
     /// [`TlsError::CaFile`] and [`TlsError::Name`].
-    pub fn new(upstream: &Upstream, alpn: Option<&[u8]>) -> Result<Self, TlsError> {
+    pub fn new(
+        upstream: &Upstream,
+        alpn: Option<&[u8]>,
+        versions: Versions,
+    ) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = &upstream.ca_file {
             add_roots(&mut roots, path)?;
         }
-        let mut config = ClientConfig::builder()
+        let mut config = ClientConfig::builder_with_protocol_versions(versions)
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols.extend(alpn.map(Into::into));
         let name = upstream.server_name.as_ref().unwrap_or(&upstream.host);
-        let name = ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name.clone()))?;
+        let name = server_name(name)?;
         Ok(Self {
             config: Arc::new(config),
             name,
         })
     }
 
-    /// The TLS of a route, if it has any: see [`Tls::new`]. ALPN only where TLS comes first.
+    /// The TLS of a route, if it has any: see [`Tls::new`]. ALPN only where TLS comes first;
+    /// `negotiated` are the versions where it does not.
     ///
     /// # Errors
     /// As [`Tls::new`].
-    pub fn of_route(upstream: &Upstream, direct_alpn: &[u8]) -> Result<Option<Self>, TlsError> {
+    pub fn of_route(
+        upstream: &Upstream,
+        direct_alpn: &[u8],
+        negotiated: Versions,
+    ) -> Result<Option<Self>, TlsError> {
         match upstream.tls {
             TlsMode::Off => Ok(None),
-            TlsMode::Negotiate => Self::new(upstream, None).map(Some),
-            TlsMode::Direct => Self::new(upstream, Some(direct_alpn)).map(Some),
+            TlsMode::Negotiate => Self::new(upstream, None, negotiated).map(Some),
+            TlsMode::Direct => {
+                Self::new(upstream, Some(direct_alpn), rustls::ALL_VERSIONS).map(Some)
+            }
         }
+    }
+
+    /// The same for another machine of the same service, to which its server has sent us.
+    ///
+    /// # Errors
+    /// [`TlsError::Name`].
+    pub fn with_name(&self, name: &str) -> Result<Self, TlsError> {
+        Ok(Self {
+            config: Arc::clone(&self.config),
+            name: server_name(name)?,
+        })
     }
 
     /// The client's side of a new TLS connection, before its handshake.
@@ -96,6 +121,10 @@ impl Tls {
             cause,
         }
     }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Name(name.to_owned()))
 }
 
 fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
