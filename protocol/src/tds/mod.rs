@@ -1,6 +1,13 @@
 //! TDS 7.3 and 7.4, the protocol of SQL Server (MS-TDS, version 39).
 
+pub mod error;
+pub mod login;
+pub mod login7;
+pub mod message;
 pub mod packet;
+pub mod prelogin;
+mod reader;
+pub mod token;
 
 /// A peer broke the protocol; the connection can't go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

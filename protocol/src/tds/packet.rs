@@ -183,6 +183,27 @@ pub fn split(out: &mut impl Sink, kind: Kind, status: u8, size: usize, body: &[u
     }
 }
 
+/// Makes what `out` holds from `start` on one message, as [`split`] does, in place: a secret in it
+/// is not copied elsewhere, if `out` has the room.
+pub fn split_in_place(out: &mut Vec<u8>, start: usize, kind: Kind, size: usize) {
+    let room = size.clamp(SMALLEST, LARGEST) - HEADER;
+    let body = out.len().saturating_sub(start);
+    let packets = body.div_ceil(room).max(1);
+    out.resize(start + body + packets * HEADER, 0);
+    for number in (0..packets).rev() {
+        let from = start + number * room;
+        let to = (from + room).min(start + body);
+        let place = start + number * (room + HEADER);
+        out.copy_within(from..to, place + HEADER);
+        let last = if number + 1 == packets { LAST } else { 0 };
+        let length = u16::try_from(to - from + HEADER).unwrap_or(u16::MAX);
+        let [id, ..] = (number + 1).to_le_bytes();
+        if let Some(bytes) = out.get_mut(place..place + HEADER) {
+            bytes.copy_from_slice(&header(kind, last, length, id));
+        }
+    }
+}
+
 /// A message put together again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -284,12 +305,16 @@ mod tests {
 
     #[test]
     fn what_is_split_is_whole_again() {
-        for length in [0, 1, 503, 504, 505, 1008, 1009, 5000] {
+        for length in [0_usize, 1, 503, 504, 505, 1008, 1009, 5000] {
             let body: Vec<u8> = (0..length)
                 .map(|at| u8::try_from(at % 251).unwrap())
                 .collect();
             let mut bytes = Vec::new();
             split(&mut bytes, Kind::Login, 0, SMALLEST, &body);
+            let mut in_place = vec![9; 3];
+            in_place.extend(&body);
+            split_in_place(&mut in_place, 3, Kind::Login, SMALLEST);
+            assert_eq!(in_place[3..], bytes);
             assert_eq!(bytes.len(), length + length.div_ceil(504).max(1) * HEADER);
             let message = whole(&bytes, 100_000).unwrap().unwrap();
             assert_eq!(message.kind, Kind::Login);
