@@ -1,13 +1,19 @@
 //! TDS 7.3 and 7.4, the protocol of SQL Server (MS-TDS, version 39).
 
+pub mod effect;
 pub mod error;
 pub mod login;
 pub mod login7;
 pub mod message;
 pub mod packet;
 pub mod prelogin;
+pub mod probe;
 mod reader;
+pub mod scan;
+pub mod settings;
+pub mod statements;
 pub mod token;
+pub mod tracker;
 
 /// A peer broke the protocol; the connection can't go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -43,10 +43,6 @@ impl<'a> Reader<'a> {
         self.array().map(i32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
     /// `B_VARBYTE`: a count of bytes in one byte.
     pub(super) fn b_bytes(&mut self) -> Option<&'a [u8]> {
         let count = self.u8()?;

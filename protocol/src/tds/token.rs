@@ -13,7 +13,6 @@ pub use layout::Layout;
 pub use walker::{Walked, Walker};
 
 pub(super) const COLMETADATA: u8 = 0x81;
-pub(super) const ALTMETADATA: u8 = 0x88;
 pub(super) const OFFSET: u8 = 0x78;
 pub(super) const RETURNSTATUS: u8 = 0x79;
 pub(super) const DATACLASSIFICATION: u8 = 0xa3;
@@ -27,7 +26,6 @@ pub(super) const LOGINACK: u8 = 0xad;
 pub(super) const FEATUREEXTACK: u8 = 0xae;
 pub(super) const ROW: u8 = 0xd1;
 pub(super) const NBCROW: u8 = 0xd2;
-pub(super) const ALTROW: u8 = 0xd3;
 pub(super) const ENVCHANGE: u8 = 0xe3;
 pub(super) const SESSIONSTATE: u8 = 0xe4;
 pub(super) const SSPI: u8 = 0xed;

@@ -58,11 +58,6 @@ impl EnvChange {
             number => Self::Other(number),
         })
     }
-
-    /// Whether the token with this body is number 18, as far as it can be seen.
-    pub(in crate::tds) fn is_reset(body: &[u8]) -> bool {
-        body.first() == Some(&18)
-    }
 }
 
 fn routing(number: u8, reader: &mut Reader<'_>) -> Option<EnvChange> {
