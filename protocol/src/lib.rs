@@ -5,6 +5,7 @@
 //! same role in each.
 
 pub mod postgres;
+pub mod tds;
 
 /// Where a walker puts the bytes it wants sent.
 ///

@@ -1,0 +1,120 @@
+//! What a request may leave behind in its session, read off its text or the procedure it calls.
+//!
+//! These are hints that a backend may have to stay with its client, or needs a cleaning before
+//! another gets it, never proof that it does not.
+
+/// A set of hints; empty means that nothing seen so far can have left state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effects(u32);
+
+impl Effects {
+    /// `SET`, `USE`, in a batch that does something else, too: nobody knows how to repeat it.
+    pub const SETTING: Self = Self(1);
+    /// `#name`: a temporary table or procedure.
+    pub const TEMP_TABLE: Self = Self(1 << 1);
+    /// `DECLARE CURSOR`, or a cursor of the API.
+    pub const CURSOR: Self = Self(1 << 2);
+    /// `sp_getapplock`, for the session.
+    pub const APP_LOCK: Self = Self(1 << 3);
+    /// `sp_setapprole`, `sp_bindsession`: no reset undoes it for certain.
+    pub const TAINTED: Self = Self(1 << 4);
+    /// `EXECUTE AS`, `REVERT`, `SETUSER`.
+    pub const EXECUTE_AS: Self = Self(1 << 5);
+    /// `CONTEXT_INFO`, `sp_set_session_context`.
+    pub const CONTEXT: Self = Self(1 << 6);
+    /// `DBCC TRACEON`.
+    pub const TRACE: Self = Self(1 << 7);
+    /// `sp_xml_preparedocument`, `sp_OACreate`: handles of the session.
+    pub const HANDLE: Self = Self(1 << 8);
+    /// A statement that was prepared past our books.
+    pub const PREPARED: Self = Self(1 << 9);
+    /// A transaction that the same text does not end.
+    pub const BEGIN: Self = Self(1 << 10);
+    /// The end of a transaction that the same text does not begin.
+    pub const END: Self = Self(1 << 11);
+    /// `SET IMPLICIT_TRANSACTIONS`: any statement may begin a transaction.
+    pub const IMPLICIT: Self = Self(1 << 12);
+    /// `@@IDENTITY`, `@@ROWCOUNT` and the like of what ran before.
+    pub const RECALL: Self = Self(1 << 13);
+    /// `INSERT` and its kin: changes what those say.
+    pub const ADVANCE: Self = Self(1 << 14);
+    /// Somebody's own procedure, or text that is put together at run time.
+    pub const CODE: Self = Self(1 << 15);
+    /// A distributed transaction.
+    pub const DISTRIBUTED: Self = Self(1 << 16);
+    /// `INSERT BULK`: its data comes as a message of its own.
+    pub const BULK: Self = Self(1 << 17);
+    /// The request asks for a query notification.
+    pub const NOTIFICATION: Self = Self(1 << 18);
+    /// A text or message that could not be looked at.
+    pub const UNKNOWN: Self = Self(1 << 19);
+    /// `##name`: a table for everybody, which goes with the session that made it.
+    pub const GLOBAL_TABLE: Self = Self(1 << 20);
+
+    /// What ends with the procedure that it happens in: also with `sp_executesql`.
+    pub const LOCAL: Self = Self(Self::SETTING.0 | Self::TEMP_TABLE.0 | Self::IMPLICIT.0);
+
+    /// State that stays on the backend for certain, if the statement succeeds, and that only the
+    /// client itself or a reset removes.
+    pub const STATE: Self = Self(
+        Self::TEMP_TABLE.0
+            | Self::GLOBAL_TABLE.0
+            | Self::CURSOR.0
+            | Self::APP_LOCK.0
+            | Self::TAINTED.0
+            | Self::EXECUTE_AS.0
+            | Self::CONTEXT.0
+            | Self::TRACE.0
+            | Self::HANDLE.0
+            | Self::PREPARED.0
+            | Self::DISTRIBUTED.0
+            | Self::NOTIFICATION.0,
+    );
+
+    /// What may have left anything: the backend is cleaned before another client gets it.
+    pub const SUSPECT: Self =
+        Self(Self::STATE.0 | Self::SETTING.0 | Self::CODE.0 | Self::UNKNOWN.0);
+
+    /// Whether nothing was hinted at.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether any hint of `other` is in this set.
+    #[must_use]
+    pub fn any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The hints of both.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The hints that are in both.
+    #[must_use]
+    pub const fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// This set without the hints of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+impl std::ops::BitOrAssign for Effects {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl std::ops::BitOr for Effects {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        self.with(other)
+    }
+}

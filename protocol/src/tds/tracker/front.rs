@@ -1,0 +1,479 @@
+//! Hot path: no allocation per packet, no copies of passing bytes. From the client to the server.
+
+use super::handles::Patch;
+use super::{Fate, Tracker, Values, Whose};
+use crate::Sink;
+use crate::tds::Violation;
+use crate::tds::effect::Effects;
+use crate::tds::message::{self, Report};
+use crate::tds::packet::{self, HEADER, Header, Kind};
+use crate::tds::reader::Reader;
+use crate::tds::scan::{self, Findings};
+use crate::tds::settings::recognise;
+use crate::tds::statements::{Statements, Watch};
+
+/// As much of a batch is waited for before any of it is sent, in bytes of its packets: its text is
+/// looked at, if it is no longer.
+const LARGEST_BATCH: usize = scan::LONGEST + 2 * 1024;
+/// The same for calls: a statement's text is kept up to 64 KiB.
+const LARGEST_CALLS: usize = 72 * 1024;
+
+/// What [`Tracker::front`] made of its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes done with. What is left begins a packet that has to be given again.
+    pub bytes: usize,
+    /// What is left has to wait for an answer of the server's, or a reply of ours.
+    pub stalled: bool,
+}
+
+/// What becomes of a packet.
+enum Action {
+    /// So many bytes are done with.
+    Took(usize),
+    /// More of the client is needed.
+    Wait,
+    /// Something has to come back first.
+    Stall,
+}
+
+/// What becomes of a request that was looked at.
+pub(super) enum Decision {
+    /// It goes on.
+    Pass,
+    /// It goes nowhere: its answer is in `replies`.
+    Answered,
+    /// A request of ours goes first.
+    Stall,
+}
+
+/// A message, as far as it is here.
+pub(super) struct Seen<'m> {
+    /// What its packets carry.
+    pub(super) body: &'m [u8],
+    /// Whether that is all.
+    pub(super) whole: bool,
+    /// The bytes of the packets.
+    bytes: usize,
+    /// The status of the first one.
+    pub(super) status: u8,
+}
+
+impl Seen<'_> {
+    fn resets(&self) -> bool {
+        self.status & (packet::RESET | packet::RESET_KEEPING_TRANSACTION) != 0
+    }
+}
+
+impl Tracker {
+    /// Takes what the client sent; `out` gets what the server shall see. Only whole packets are
+    /// taken.
+    ///
+    /// With `names`, prepared statements have handles of ours, so that the client finds them on
+    /// any backend; without, everything passes as it is.
+    ///
+    /// # Errors
+    /// [`Violation`]; the client's connection is of no use after it.
+    pub fn front(
+        &mut self,
+        input: &[u8],
+        mut names: Option<&mut Statements>,
+        out: &mut impl Sink,
+    ) -> Result<Taken, Violation> {
+        let mut at = 0;
+        let mut stalled = false;
+        loop {
+            let rest = input.get(at..).unwrap_or_default();
+            let Some(header) = Header::read(rest)? else {
+                break;
+            };
+            if header.total() > self.size {
+                return Err(Violation::TooLarge {
+                    what: "a packet",
+                    limit: self.size,
+                });
+            }
+            if rest.len() < header.total() {
+                break;
+            }
+            let action = match (header.kind, self.sending) {
+                (Kind::Attention, None) => {
+                    self.attend(out);
+                    Action::Took(header.total())
+                }
+                (kind, Some(sending)) if kind == sending => {
+                    self.forward(header, rest, names.as_deref_mut(), out)?
+                }
+                (kind, Some(_)) => {
+                    return Err(Violation::OutOfSync {
+                        kind: kind.byte(),
+                        expected: "the rest of a request",
+                    });
+                }
+                (Kind::Batch | Kind::Rpc | Kind::Bulk | Kind::Transaction, None) => {
+                    self.begin(header, rest, names.as_deref_mut(), out)?
+                }
+                (kind, None) => return Err(Violation::Kind { kind: kind.byte() }),
+            };
+            match action {
+                Action::Took(bytes) => at += bytes,
+                Action::Wait => break,
+                Action::Stall => {
+                    stalled = true;
+                    break;
+                }
+            }
+        }
+        Ok(Taken { bytes: at, stalled })
+    }
+
+    /// An attention is for the request under way. One that comes late has its answer all the same.
+    fn attend(&mut self, out: &mut impl Sink) {
+        if self.attention {
+            return;
+        }
+        match &self.owed {
+            Some(owed) if owed.fate == Fate::Forward => {
+                out.put(&message::ATTENTION);
+                self.attention = true;
+            }
+            _ => message::attention_heard(&mut self.replies),
+        }
+    }
+
+    /// A request begins.
+    fn begin(
+        &mut self,
+        header: Header,
+        rest: &[u8],
+        mut names: Option<&mut Statements>,
+        out: &mut impl Sink,
+    ) -> Result<Action, Violation> {
+        if self.is_busy() {
+            return Ok(Action::Stall);
+        }
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let looks = names.is_some() || self.dictionary.watch() != Watch::Nothing;
+        let limit = match header.kind {
+            Kind::Batch if looks => LARGEST_BATCH,
+            Kind::Rpc if looks => LARGEST_CALLS,
+            _ => 0,
+        };
+        let decided = match look(header, rest, limit, &mut gathered) {
+            Ok(Some(seen)) => self
+                .decide(header.kind, &seen, looks, names.as_deref_mut(), out)
+                .map(|decision| Some((decision, seen.bytes))),
+            Ok(None) => Ok(None),
+            Err(violation) => Err(violation),
+        };
+        self.gathered = gathered;
+        match decided? {
+            None => Ok(Action::Wait),
+            Some((Decision::Answered, bytes)) => Ok(Action::Took(bytes)),
+            Some((Decision::Stall, _)) => Ok(Action::Stall),
+            Some((Decision::Pass, _)) => {
+                if header.resets() {
+                    self.reset_wanted = false;
+                    self.reset_by_client(header.status, names.as_deref_mut());
+                }
+                self.forward(header, rest, names, out)
+            }
+        }
+    }
+
+    /// Looks at a request before any of it goes on. If it does, it is booked.
+    fn decide(
+        &mut self,
+        kind: Kind,
+        seen: &Seen<'_>,
+        looks: bool,
+        mut names: Option<&mut Statements>,
+        out: &mut impl Sink,
+    ) -> Result<Decision, Violation> {
+        self.bulk &= kind == Kind::Bulk;
+        if kind == Kind::Bulk {
+            self.owe(kind, Fate::Forward);
+            return Ok(Decision::Pass);
+        }
+        let headers = Headers::read(seen.body).ok_or(Violation::Malformed {
+            what: "a request",
+            why: "its headers",
+        })?;
+        let behind = seen.body.get(headers.length..).unwrap_or_default();
+        let decision = match kind {
+            Kind::Batch if looks => self.batch(behind, seen, names.as_deref_mut()),
+            Kind::Rpc if looks => {
+                let Some(mut staged) = self.plan(seen, names.as_deref_mut())? else {
+                    return Ok(Decision::Answered);
+                };
+                if let Some(statement) = staged.missing.take() {
+                    let mut ours = Vec::new();
+                    self.inject_prepare(&statement, &mut ours);
+                    out.put(&ours);
+                    return Ok(Decision::Stall);
+                }
+                if self.handles.has_many_stale() {
+                    let mut ours = Vec::new();
+                    self.inject_unprepare(&mut ours);
+                    out.put(&ours);
+                    return Ok(Decision::Stall);
+                }
+                match self.refuses(staged.findings, seen) {
+                    Some(report) => self.refuse(&report),
+                    None => {
+                        self.owe(kind, Fate::Forward);
+                        self.note_findings(staged.findings);
+                        self.handles.begin_message(staged.calls);
+                        Decision::Pass
+                    }
+                }
+            }
+            Kind::Transaction => {
+                self.owe(kind, Fate::Forward);
+                // 0, 1 and 6: GET_DTC_ADDRESS, PROPAGATE, PROMOTE.
+                if matches!(behind, [0 | 1 | 6, 0, ..]) {
+                    self.note(Effects::DISTRIBUTED);
+                }
+                Decision::Pass
+            }
+            _ => {
+                self.owe(kind, Fate::Forward);
+                Decision::Pass
+            }
+        };
+        if matches!(decision, Decision::Pass) {
+            if headers.notifies {
+                self.note(Effects::NOTIFICATION);
+            }
+            if let Some(at) = headers.descriptor_at
+                && self.transaction.descriptor == 0
+                && seen
+                    .body
+                    .get(at..at + 8)
+                    .is_some_and(|bytes| bytes != [0; 8])
+            {
+                // Its client was told of the end of that one; another backend knows nothing of it.
+                self.handles.patches.push(Patch::zero(at));
+                self.handles.patches.push(Patch::zero(at + 4));
+            }
+        }
+        Ok(decision)
+    }
+
+    fn batch(&mut self, text: &[u8], seen: &Seen<'_>, names: Option<&mut Statements>) -> Decision {
+        if let Some(names) = names.filter(|_| seen.whole && !seen.resets())
+            && self.unprepare_in_text(text, names)
+        {
+            return Decision::Answered;
+        }
+        if self.dictionary.watch() == Watch::Nothing {
+            self.owe(Kind::Batch, Fate::Forward);
+            return Decision::Pass;
+        }
+        if !seen.whole {
+            self.owe(Kind::Batch, Fate::Forward);
+            self.note_findings(Findings::unknown());
+            return Decision::Pass;
+        }
+        if let Some(changes) = recognise(text, &mut self.lowered) {
+            self.owe(Kind::Batch, Fate::Forward);
+            if changes
+                .iter()
+                .any(|change| change.key() == "implicit_transactions")
+            {
+                self.note(Effects::IMPLICIT);
+            }
+            if let Some(owed) = &mut self.owed {
+                owed.changes = changes;
+            }
+            return Decision::Pass;
+        }
+        let findings = scan::scan(text, &mut self.lowered);
+        if let Some(report) = self.refuses(findings, seen) {
+            return self.refuse(&report);
+        }
+        self.owe(Kind::Batch, Fate::Forward);
+        self.note_findings(findings);
+        Decision::Pass
+    }
+
+    /// What is to be said instead of passing a request on.
+    fn refuses(&self, findings: Findings, seen: &Seen<'_>) -> Option<Report> {
+        // What is sent in part already can't be taken back, and a reset may be wanted.
+        if !seen.whole || seen.resets() {
+            return None;
+        }
+        if self.dictionary.watch() == Watch::Strictly && findings.effects.any(Effects::STATE) {
+            return Some(leaves_state());
+        }
+        let foreign = self.values == Values::Foreign && findings.effects.any(Effects::RECALL);
+        foreign.then(recalls)
+    }
+
+    fn refuse(&mut self, report: &Report) -> Decision {
+        report.encode(self.size, &mut self.replies);
+        Decision::Answered
+    }
+
+    /// The client resets its session: nothing that it had is there any more.
+    pub(super) fn reset_by_client(&mut self, status: u8, names: Option<&mut Statements>) {
+        self.begin_reset(Whose::Client, status);
+        if let Some(names) = names {
+            names.clear();
+        }
+    }
+
+    /// Sends one packet on, with the changes that it needs.
+    fn forward(
+        &mut self,
+        header: Header,
+        rest: &[u8],
+        names: Option<&mut Statements>,
+        out: &mut impl Sink,
+    ) -> Result<Action, Violation> {
+        let total = header.total();
+        let packet = rest.get(..total).unwrap_or_default();
+        let payload = packet.get(HEADER..).unwrap_or_default();
+        let looks = names.is_some() || self.dictionary.watch() != Watch::Nothing;
+        if header.kind == Kind::Rpc && looks {
+            let next = rest.get(total..).unwrap_or_default();
+            if !self.hear_calls(payload, header, next, names)? {
+                return Ok(Action::Wait);
+            }
+        }
+        let mut status = header.status;
+        let begins = self.sending.is_none();
+        if begins && header.kind != Kind::Bulk && std::mem::take(&mut self.reset_wanted) {
+            // What it executes has been prepared behind a reset of its own: see `stage`.
+            self.begin_reset(Whose::Ours, packet::RESET);
+            status |= packet::RESET;
+        }
+        self.emit(packet, status, out);
+        self.sending = (!header.is_last()).then_some(header.kind);
+        Ok(Action::Took(total))
+    }
+
+    fn emit(&mut self, packet: &[u8], status: u8, out: &mut impl Sink) {
+        let mut run = 0;
+        let kept = packet.get(1).copied().unwrap_or_default();
+        if status != kept {
+            out.put(packet.get(..1).unwrap_or_default());
+            out.put(&[status]);
+            run = 2;
+        }
+        for patch in self.handles.patches.drain(..) {
+            let at = HEADER + patch.at;
+            out.put(packet.get(run..at).unwrap_or_default());
+            out.put(patch.bytes());
+            run = at + patch.bytes().len();
+        }
+        out.put(packet.get(run..).unwrap_or_default());
+    }
+}
+
+/// Looks at a message up to `limit` bytes of its packets, but at one packet at least. `None`
+/// while more of it should be here.
+fn look<'m>(
+    header: Header,
+    rest: &'m [u8],
+    limit: usize,
+    gathered: &'m mut Vec<u8>,
+) -> Result<Option<Seen<'m>>, Violation> {
+    let first = header.payload(rest).unwrap_or_default();
+    let seen = |body: &'m [u8], whole: bool, bytes: usize| {
+        Ok(Some(Seen {
+            body,
+            whole,
+            bytes,
+            status: header.status,
+        }))
+    };
+    if header.is_last() || limit == 0 {
+        return seen(first, header.is_last(), header.total());
+    }
+    gathered.clear();
+    gathered.extend_from_slice(first);
+    let mut at = header.total();
+    loop {
+        if at > limit {
+            return seen(gathered, false, at);
+        }
+        let packet = rest.get(at..).unwrap_or_default();
+        let Some(next) = Header::read(packet)? else {
+            return Ok(None);
+        };
+        let Some(payload) = next.payload(packet) else {
+            return Ok(None);
+        };
+        if next.kind != header.kind {
+            return Err(Violation::OutOfSync {
+                kind: next.kind.byte(),
+                expected: "the rest of a request",
+            });
+        }
+        gathered.extend_from_slice(payload);
+        at += next.total();
+        if next.is_last() {
+            return seen(gathered, true, at);
+        }
+    }
+}
+
+/// ALL_HEADERS (2.2.5.3).
+struct Headers {
+    length: usize,
+    /// Where the transaction's descriptor stands.
+    descriptor_at: Option<usize>,
+    notifies: bool,
+}
+
+impl Headers {
+    fn read(body: &[u8]) -> Option<Self> {
+        let length = usize::try_from(Reader::new(body).u32()?).ok()?;
+        let mut headers = Self {
+            length,
+            descriptor_at: None,
+            notifies: false,
+        };
+        let mut at = 4;
+        while at < length {
+            let mut reader = Reader::new(body.get(at..length)?);
+            let size = usize::try_from(reader.u32()?).ok()?;
+            if size < 6 {
+                return None;
+            }
+            match reader.u16()? {
+                1 => headers.notifies = true,
+                2 if size >= 14 => headers.descriptor_at = Some(at + 6),
+                _ => {}
+            }
+            at = at.checked_add(size)?;
+        }
+        (at == length).then_some(headers)
+    }
+}
+
+fn leaves_state() -> Report {
+    Report::error(
+        message::OWN + 1,
+        "entrapool: with pool_mode=strict no statement may leave state in its session that \
+         another backend would not have.",
+    )
+    .hint(
+        "Use a form that ends with its batch or transaction (a table variable, a LOCAL cursor, \
+         sp_getapplock for the transaction), or pool_mode=auto, where such state keeps a backend \
+         with its client.",
+    )
+}
+
+fn recalls() -> Report {
+    Report::error(
+        message::OWN + 2,
+        "entrapool: @@IDENTITY, SCOPE_IDENTITY(), @@ROWCOUNT and @@ERROR of an earlier batch are \
+         not known any more: another client has used the backend since.",
+    )
+    .hint(
+        "Ask for them in the same batch as the statement that they are about (or use OUTPUT), in \
+         the same transaction, or use pool_mode=session.",
+    )
+}
