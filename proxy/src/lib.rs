@@ -11,4 +11,5 @@ pub mod pool;
 pub mod postgres;
 pub mod server;
 pub mod session;
+pub mod tds;
 pub mod upstream;

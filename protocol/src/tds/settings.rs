@@ -111,11 +111,18 @@ impl Settings {
             let rest = self.0.get(same..).unwrap_or_default();
             return Plan::Batch(batch(rest.iter().map(|change| &*change.text)));
         }
-        let level = (!has(LEVEL)).then_some(FIRST_LEVEL);
-        let level = level.filter(|_| applied.0.iter().any(|change| *change.key == *LEVEL));
+        Plan::Reset(self.behind_reset(applied))
+    }
+
+    /// The batch that gives these settings to a backend that had `applied` and is reset; `None` if
+    /// the reset is enough.
+    #[must_use]
+    pub fn behind_reset(&self, applied: &Self) -> Option<String> {
+        let has = |settings: &Self| settings.0.iter().any(|change| *change.key == *LEVEL);
+        let level = (!has(self) && has(applied)).then_some(FIRST_LEVEL);
         let all = self.0.iter().map(|change| &*change.text);
         let text = batch(level.into_iter().chain(all));
-        Plan::Reset(Some(text).filter(|text| !text.is_empty()))
+        Some(text).filter(|text| !text.is_empty())
     }
 }
 

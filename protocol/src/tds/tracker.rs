@@ -221,6 +221,12 @@ impl Tracker {
         self.transaction.descriptor != 0 || self.transaction.suspected
     }
 
+    /// Whether the server has told of a transaction: it tells of all.
+    #[must_use]
+    pub fn announces_transactions(&self) -> bool {
+        self.transaction.announced
+    }
+
     /// Whether any answer is owed.
     #[must_use]
     pub fn owes(&self) -> bool {

@@ -11,11 +11,13 @@ use crate::identity::{Audience, TokenHandle};
 use crate::postgres;
 use crate::session::registry::Registry;
 use crate::session::wire::Socket;
+use crate::tds;
 
 /// A route as it runs.
 #[derive(Clone)]
 pub(super) enum RunningRoute {
     Postgres(Arc<postgres::Route>),
+    Tds(Arc<tds::Route>),
 }
 
 /// Why a route can't run.
@@ -23,12 +25,8 @@ pub(super) enum RunningRoute {
 pub(super) enum RouteError {
     #[error(transparent)]
     Postgres(#[from] postgres::RouteError),
-    /// Only until there is an engine for it.
-    #[error(
-        "route {name}: this version of entrapool reads the configuration of sqlserver routes but \
-         can't serve them yet; take the route out"
-    )]
-    NoEngine { name: String },
+    #[error(transparent)]
+    Tds(#[from] tds::RouteError),
 }
 
 /// What the token of a route is for.
@@ -59,9 +57,13 @@ impl RunningRoute {
                 let route = postgres::Route::new(config, options, token, series, registry)?;
                 Ok(Self::Postgres(route))
             }
-            Dialect::Tds(_) => Err(RouteError::NoEngine {
-                name: config.name.clone(),
-            }),
+            Dialect::Tds(options) => {
+                let (config, options) = (config.clone(), options.clone());
+                let series = series(Protocol::Tds);
+                let registry = Arc::clone(registry);
+                let route = tds::Route::new(config, options, token, series, registry)?;
+                Ok(Self::Tds(route))
+            }
         }
     }
 
@@ -69,6 +71,7 @@ impl RunningRoute {
     pub(super) fn config(&self) -> &config::Route {
         match self {
             Self::Postgres(route) => route.config(),
+            Self::Tds(route) => route.config(),
         }
     }
 
@@ -76,6 +79,7 @@ impl RunningRoute {
     pub(super) fn metrics(&self) -> &Arc<RouteMetrics> {
         match self {
             Self::Postgres(route) => route.metrics(),
+            Self::Tds(route) => route.metrics(),
         }
     }
 
@@ -83,6 +87,7 @@ impl RunningRoute {
     pub(super) fn backends(&self) -> usize {
         match self {
             Self::Postgres(route) => route.backends(),
+            Self::Tds(route) => route.backends(),
         }
     }
 
@@ -90,6 +95,7 @@ impl RunningRoute {
     pub(super) fn warm(&self) {
         match self {
             Self::Postgres(route) => route.warm(),
+            Self::Tds(route) => route.warm(),
         }
     }
 
@@ -97,6 +103,7 @@ impl RunningRoute {
     pub(super) fn close(&self) {
         match self {
             Self::Postgres(route) => route.close(),
+            Self::Tds(route) => route.close(),
         }
     }
 
@@ -106,6 +113,9 @@ impl RunningRoute {
         match self {
             Self::Postgres(route) => {
                 sessions.spawn(postgres::serve(Arc::clone(route), client));
+            }
+            Self::Tds(route) => {
+                sessions.spawn(tds::serve(Arc::clone(route), client));
             }
         }
     }

@@ -9,14 +9,13 @@ use entrapool_protocol::postgres::settings::Settings;
 use super::backend::Backend;
 
 /// Reported settings that a client can't set, so that its session does not own them.
-const NOT_SETTABLE: [&[u8]; 7] = [
+const NOT_SETTABLE: [&[u8]; 6] = [
     b"server_version",
     b"server_encoding",
     b"is_superuser",
     b"session_authorization",
     b"integer_datetimes",
     b"in_hot_standby",
-    b"scram_iterations",
 ];
 
 /// Stages what gives `wanted` to the backend, to leave in one write with what follows. The

@@ -1,0 +1,315 @@
+//! Hot path: no allocation, no lock of ours, no logging. Bytes both ways between a client and
+//! the backend that it holds.
+//!
+//! Everything that happens to a request happens in here, in this order: `poll_requests` reads
+//! the client, lets the tracker book (and, for prepared statements, rewrite) what it sent, and
+//! writes to the server; `poll_answers` reads the server, lets the tracker say what is for the
+//! client, and writes that. Neither side is read before what it caused on the other is written,
+//! so memory stays bounded; both are polled each time, so that neither waits for the other.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use entrapool_metrics::Direction;
+use entrapool_protocol::tds::Violation;
+use entrapool_protocol::tds::effect::Effects;
+use entrapool_protocol::tds::error::ServerError;
+use entrapool_protocol::tds::tracker::{Boundary, Event, Values};
+
+use super::Session;
+use crate::pool::Lease;
+use crate::session::pin::Verdict;
+use crate::session::registry::Signal;
+use crate::session::wire::{Fill, Socket};
+use crate::tds::adapt::adapt;
+use crate::tds::backend::Backend;
+use crate::tds::connect::Connector;
+
+/// A backend in a session's hands, and what the session knows only while it holds it.
+pub(super) struct Hold {
+    pub(super) lease: Lease<Connector>,
+    /// Whether the backend was given the session's settings.
+    adapted: bool,
+    /// What raised the question to the server that is under way.
+    pub(super) suspected: Option<Effects>,
+    /// Whether `from_client` may be taken without more bytes of the client: they were read
+    /// before there was a backend, or wait for the server's answers.
+    has_pending: bool,
+    /// When the oldest request without an answer came.
+    query_since: Option<Instant>,
+    transaction_since: Option<Instant>,
+}
+
+/// Why the relay stopped.
+pub(super) enum Outcome {
+    /// The backend may go to somebody else.
+    Boundary,
+    /// The client closed.
+    Gone,
+    /// entrapool is stopping, and nothing is under way.
+    Drained,
+    /// An operator ended the session.
+    Killed,
+    /// The client broke the protocol.
+    ClientMalformed(Violation),
+    /// The server broke the protocol.
+    ServerMalformed(Violation),
+    /// The server closed, or can't be reached any more.
+    ServerClosed,
+    /// The server does not take the settings that the session owns.
+    BadSettings(Box<ServerError>),
+}
+
+impl Hold {
+    pub(super) fn new(lease: Lease<Connector>, now: Instant) -> Self {
+        let has_pending = !lease.from_client.is_empty();
+        Self {
+            lease,
+            adapted: false,
+            suspected: None,
+            has_pending,
+            query_since: Some(now),
+            transaction_since: Some(now),
+        }
+    }
+}
+
+impl Session {
+    /// Relays until the session and its backend part.
+    pub(super) fn poll_relay(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match self.relay(hold, cx) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(Outcome::Boundary),
+            Err(outcome) => Poll::Ready(outcome),
+        }
+    }
+
+    fn relay(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<Poll<()>, Outcome> {
+        loop {
+            if self.registered.entry.any() {
+                self.heed_signals(hold)?;
+            }
+            let asked = self.poll_requests(hold, cx)?;
+            let answered = self.poll_answers(hold, cx)?;
+            if self.route.mode().shares() && is_quiet(&hold.lease) && hold.suspected.is_none() {
+                match self.at_boundary(hold) {
+                    Verdict::Keep => {}
+                    Verdict::Probe => continue,
+                    _ => return Ok(Poll::Ready(())),
+                }
+            }
+            if !asked && !answered {
+                return Ok(Poll::Pending);
+            }
+        }
+    }
+
+    /// From the client to the server. Returns whether anything moved.
+    #[inline]
+    fn poll_requests(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<bool, Outcome> {
+        let mut moved = false;
+        loop {
+            if hold.lease.wire.is_blocked() {
+                match hold.lease.wire.poll_flush(cx) {
+                    Poll::Pending => return Ok(moved),
+                    Poll::Ready(Ok(())) => moved = true,
+                    Poll::Ready(Err(_)) => {
+                        // A server that closes may have said why.
+                        self.poll_answers(hold, cx)?;
+                        return Err(Outcome::ServerClosed);
+                    }
+                }
+            }
+            if hold.has_pending {
+                moved |= self.stage(hold)?;
+                if hold.has_pending {
+                    return Ok(moved);
+                }
+                continue;
+            }
+            let count = match self.client.poll_read_with(cx, |bytes| {
+                hold.lease.from_client.append(bytes);
+                bytes.len()
+            }) {
+                Poll::Pending => return Ok(moved),
+                Poll::Ready(Err(_) | Ok(0)) => return Err(Outcome::Gone),
+                Poll::Ready(Ok(count)) => count,
+            };
+            self.route.count(Direction::ClientIn, count);
+            self.stage(hold)?;
+            moved = true;
+        }
+    }
+
+    /// Lets the tracker book what the client sent. Returns whether any of it was taken.
+    #[inline]
+    fn stage(&mut self, hold: &mut Hold) -> Result<bool, Outcome> {
+        if !hold.adapted {
+            self.adapt(hold);
+        }
+        let Backend {
+            tracker,
+            wire,
+            from_client,
+            ..
+        } = &mut *hold.lease;
+        if hold.query_since.is_none() {
+            let now = Instant::now();
+            hold.query_since = Some(now);
+            hold.transaction_since.get_or_insert(now);
+        }
+        let before = wire.staged();
+        let names = self.route.mode().shares().then_some(&mut self.statements);
+        let taken = tracker
+            .front(from_client.filled(), names, wire)
+            .map_err(Outcome::ClientMalformed)?;
+        let staged = wire.staged() - before;
+        from_client.consume(taken.bytes);
+        hold.has_pending = taken.stalled;
+        self.route.count(Direction::UpstreamOut, staged);
+        Ok(taken.bytes > 0 || staged > 0)
+    }
+
+    /// Makes the backend look like the session's, before the first that the session sends.
+    fn adapt(&self, hold: &mut Hold) {
+        hold.adapted = true;
+        let mode = self.route.mode();
+        if adapt(
+            &mut hold.lease,
+            self.registered.number,
+            &self.settings,
+            mode,
+        ) {
+            self.route.metrics.settings_carried.inc();
+        }
+    }
+
+    /// From the server to the client. Returns whether anything moved.
+    #[inline]
+    fn poll_answers(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<bool, Outcome> {
+        let mut moved = false;
+        if hold.lease.tracker.has_reply_due() {
+            // The server may never say anything that this reply could wait for.
+            self.answer(hold, cx)?;
+            moved = true;
+        }
+        loop {
+            while !hold.lease.to_client.is_empty() {
+                match self.client.poll_write(cx, hold.lease.to_client.filled()) {
+                    Poll::Pending => return Ok(moved),
+                    Poll::Ready(Err(_) | Ok(0)) => return Err(Outcome::Gone),
+                    Poll::Ready(Ok(sent)) => {
+                        self.route.count(Direction::ClientOut, sent);
+                        hold.lease.to_client.consume(sent);
+                        moved = true;
+                    }
+                }
+            }
+            let Backend {
+                wire, from_server, ..
+            } = &mut *hold.lease;
+            match wire.poll_fill(cx, from_server) {
+                Poll::Pending => return Ok(moved),
+                Poll::Ready(Err(_) | Ok(Fill::End)) => return Err(Outcome::ServerClosed),
+                Poll::Ready(Ok(Fill::Bytes(count))) => {
+                    self.route.count(Direction::UpstreamIn, count);
+                    self.answer(hold, cx)?;
+                    moved = true;
+                }
+            }
+        }
+    }
+
+    /// Deals with what the server has sent, up to the beginning of a packet whose end is needed.
+    /// What is for the client leaves in as few writes as can be.
+    fn answer(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<(), Outcome> {
+        loop {
+            let names = self.route.mode().shares().then_some(&mut self.statements);
+            let Backend {
+                tracker,
+                from_server,
+                to_client,
+                ..
+            } = &mut *hold.lease;
+            let step = tracker
+                .back(from_server.filled_mut(), names)
+                .map_err(Outcome::ServerMalformed)?;
+            let input = from_server.filled();
+            let bytes = input.get(..step.give).unwrap_or_default();
+            let mut sent = 0;
+            if to_client.is_empty() && !bytes.is_empty() {
+                sent = write_now(&mut self.client, cx, bytes);
+                self.route.count(Direction::ClientOut, sent);
+            }
+            to_client.append(bytes.get(sent..).unwrap_or_default());
+            from_server.consume(step.take);
+            match step.event {
+                Event::NeedMore => return Ok(()),
+                Event::Next => {}
+                Event::Insert(bytes) => {
+                    to_client.append(&bytes);
+                    hold.answered(&self.route.metrics);
+                }
+                Event::Ready { .. } => {
+                    hold.answered(&self.route.metrics);
+                    self.note(hold);
+                }
+                Event::OwnAnswered => hold.lease.tracker.set_values(Values::Foreign),
+                Event::OwnFailed(error) => return Err(Outcome::BadSettings(error)),
+                Event::Reported(tokens) => {
+                    hold.lease.tracker.set_values(Values::Foreign);
+                    self.learn(hold, &tokens);
+                }
+            }
+        }
+    }
+
+    /// Does what was asked from outside.
+    fn heed_signals(&self, hold: &Hold) -> Result<(), Outcome> {
+        let entry = &self.registered.entry;
+        if entry.is_raised(Signal::Kill) {
+            return Err(Outcome::Killed);
+        }
+        if entry.is_raised(Signal::Drain) && is_quiet(&hold.lease) {
+            return Err(Outcome::Drained);
+        }
+        Ok(())
+    }
+}
+
+impl Hold {
+    /// The client has an answer.
+    fn answered(&mut self, metrics: &Arc<entrapool_metrics::RouteMetrics>) {
+        let now = Instant::now();
+        let since = |since: Instant| now.duration_since(since).as_secs_f64();
+        if let Some(query_since) = self.query_since.take() {
+            metrics.query_duration.observe(since(query_since));
+        }
+        if !self.lease.tracker.is_in_transaction()
+            && let Some(transaction_since) = self.transaction_since.take()
+        {
+            metrics
+                .transaction_duration
+                .observe(since(transaction_since));
+        }
+    }
+}
+
+/// Whether nothing is under way, in any buffer: the backend could be given back.
+fn is_quiet(backend: &Backend) -> bool {
+    backend.tracker.boundary() == Boundary::Idle
+        && backend.from_client.is_empty()
+        && backend.to_client.is_empty()
+        && !backend.wire.is_blocked()
+}
+
+/// Writes what the socket takes now. A client that has gone takes nothing; the next write says
+/// so, when what the server sent has been dealt with to its end.
+#[inline]
+fn write_now(client: &mut Socket, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
+    match client.poll_write(cx, bytes) {
+        Poll::Ready(Ok(sent)) => sent,
+        Poll::Ready(Err(_)) | Poll::Pending => 0,
+    }
+}
