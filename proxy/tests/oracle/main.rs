@@ -11,6 +11,7 @@
 mod sidecar;
 
 mod answers;
+mod batches;
 mod direct;
 mod intruder;
 mod isolation;

@@ -1,6 +1,7 @@
 //! Scripts that are written by hand, one per situation.
 #![expect(clippy::too_many_lines, reason = "scripts are long lists")]
 
+use crate::batches::batches;
 use crate::script::{Step, copy_in, messages, query};
 use crate::sidecar::raw::{bind, close, describe, execute, message, parse, sync};
 use crate::stage::{Ground, Stage, WHOLE, every_mood};
@@ -23,6 +24,7 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
     all.extend(objects());
     all.extend(prepared());
     all.extend(streams());
+    all.extend(batches());
     all
 }
 

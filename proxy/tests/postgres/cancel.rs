@@ -190,3 +190,85 @@ async fn a_request_that_still_waits_is_taken_back() {
         (6.0, 0.0)
     );
 }
+
+#[tokio::test]
+async fn over_a_unix_socket() {
+    let azure = shared().await;
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_str().unwrap();
+    let launch = Sidecar::on(&azure).key("listen", directory);
+    let proxy = launch.pool(1).start().await;
+    // libpq sends the request over the socket, too: psql does when it is interrupted.
+    let psql = azure.real_postgres().unwrap().bin_directory().join("psql");
+    let mut psql = std::process::Command::new(psql)
+        .args(["-XAtc", "select pg_sleep(60)"])
+        .env_clear()
+        .env("PGHOST", directory)
+        .env("PGUSER", "legacy-app")
+        .env("PGDATABASE", azure.database())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    proxy
+        .until(|metrics| metrics.backends("active") == 1.0)
+        .await;
+    let began = Instant::now();
+    while psql.try_wait().unwrap().is_none() {
+        let interrupt = format!("kill -INT {}", psql.id());
+        let _gone = std::process::Command::new("sh")
+            .args(["-c", &interrupt])
+            .stderr(std::process::Stdio::null())
+            .status();
+        assert!(began.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let said = psql.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        said.contains("canceling statement due to user request"),
+        "{said}"
+    );
+    proxy.until(|metrics| metrics.cancels("sent") >= 1.0).await;
+}
+
+#[tokio::test]
+async fn a_key_is_of_one_route_whichever_listener_hears_it() {
+    let azure = shared().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("entrapool.toml");
+    let database = azure.new_database().await;
+    let first = Sidecar::on(&azure).pool(1).key("name", "first");
+    let second = Sidecar::on(&azure).pool(1).key("name", "second");
+    let second = second.database(&database).toml();
+    let launch = first.config(&file);
+    let both = std::fs::read_to_string(&file).unwrap() + &second;
+    std::fs::write(&file, both).unwrap();
+    let proxy = launch.start().await;
+    let of_route = |route: &'static str| {
+        move |line: &crate::sidecar::Line| {
+            line.is("listening") && line.field("route") == Some(route)
+        }
+    };
+    let address = async |route| {
+        let line = proxy.log().find(of_route(route)).await.expect("it listens");
+        line.field("listen").unwrap().parse().unwrap()
+    };
+    let (one, two) = (address("first").await, address("second").await);
+    let (mut mine, mut other) = (Raw::dial(one).await, Raw::dial(two).await);
+    mine.log_in(azure.database()).await;
+    other.log_in(&database).await;
+    for raw in [&mut mine, &mut other] {
+        raw.send(&query("select pg_sleep(1.5)")).await;
+    }
+    proxy
+        .until(|metrics| metrics.backends("active") == 2.0)
+        .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut asking = Raw::dial(one).await;
+    asking.send(&cancel(&other.key)).await;
+    assert_eq!(asking.next().await, None);
+    let stopped = other.until(b'Z').await;
+    let error = stopped.iter().find(|message| message.tag == b'E');
+    assert_eq!(error.expect("it was stopped").fields()[&'C'], "57014");
+    assert_eq!(tags(&mine.until(b'Z').await), "TDCZ");
+}

@@ -2,116 +2,17 @@
 //! and a search_path that the server reports.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use entrapool_emulator::postgres::Postgres;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
 use crate::sidecar::eighteen::{ROLE, TRUSTED_ROLE, programs};
-use crate::sidecar::raw::{
-    self, bind, cancel, describe, execute, message, parse, query, sync, tags,
-};
+use crate::sidecar::raw::{self, bind, cancel, describe, execute, parse, query, sync, tags};
 use crate::sidecar::{Eighteen, Launch, Message, Raw, Sidecar, count, eighteen, eventually};
+use crate::tap::Tap;
 
 /// Protocol 3.2, and the version that clients ask for to see whether servers negotiate.
 const V3_2: u32 = 0x0003_0002;
 const GREASE: u32 = 0x0003_270f;
-
-/// Somebody between entrapool and the server, who hears everything of connections without TLS.
-struct Tap {
-    address: SocketAddr,
-    heard: Arc<Mutex<Vec<Heard>>>,
-    accepting: JoinHandle<()>,
-}
-
-/// What went over one connection.
-#[derive(Default)]
-struct Heard {
-    asked: Vec<u8>,
-    answered: Vec<u8>,
-}
-
-impl Tap {
-    /// To this server. If `is_stubborn`, newer versions than 3.0 are refused, as servers before
-    /// PostgreSQL 11 and some poolers do.
-    async fn to(server: SocketAddr, is_stubborn: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let all = Arc::clone(&heard);
-        let accepting = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let number = {
-                    let mut all = all.lock().unwrap();
-                    all.push(Heard::default());
-                    all.len() - 1
-                };
-                tokio::spawn(relay(
-                    client,
-                    server,
-                    is_stubborn,
-                    (Arc::clone(&all), number),
-                ));
-            }
-        });
-        Self {
-            address,
-            heard,
-            accepting,
-        }
-    }
-
-    /// The first bytes of each connection, and its answers.
-    fn heard(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let heard = self.heard.lock().unwrap();
-        let both = |heard: &Heard| (heard.asked.clone(), heard.answered.clone());
-        heard.iter().map(both).collect()
-    }
-}
-
-impl Drop for Tap {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-async fn relay(
-    mut client: TcpStream,
-    server: SocketAddr,
-    is_stubborn: bool,
-    (all, number): (Arc<Mutex<Vec<Heard>>>, usize),
-) {
-    let mut first = [0; 8];
-    if client.read_exact(&mut first).await.is_err() {
-        return;
-    }
-    all.lock().unwrap()[number].asked.extend(first);
-    if is_stubborn && first[4..] == V3_2.to_be_bytes() {
-        let fields = b"SFATAL\0VFATAL\0C0A000\0Munsupported frontend protocol 3.2\0\0";
-        let _gone = client.write_all(&message(b'E', fields)).await;
-        return;
-    }
-    let mut server = TcpStream::connect(server).await.unwrap();
-    server.write_all(&first).await.unwrap();
-    let (mut up, mut down) = (vec![0; 8192], vec![0; 8192]);
-    loop {
-        tokio::select! {
-            read = client.read(&mut up) => {
-                let Ok(length @ 1..) = read else { return };
-                all.lock().unwrap()[number].asked.extend(&up[..length]);
-                server.write_all(&up[..length]).await.unwrap();
-            }
-            read = server.read(&mut down) => {
-                let Ok(length @ 1..) = read else { return };
-                all.lock().unwrap()[number].answered.extend(&down[..length]);
-                let _gone = client.write_all(&down[..length]).await;
-            }
-        }
-    }
-}
 
 /// The messages of an answer.
 fn messages(mut bytes: &[u8]) -> Vec<Message> {
@@ -270,6 +171,15 @@ async fn clients_that_ask_for_3_2_get_long_keys() {
 async fn tls_from_the_first_byte() {
     let builder = Postgres::builder().programs(&programs());
     let server = Eighteen::start(builder.setting("trace_connection_negotiation", "on")).await;
+    // Asked for first, once, for comparison.
+    let proxy = Sidecar::with_password(&server).pool(1).start().await;
+    let mut raw = greeted(&proxy, V3_2).await;
+    check_cancel(&proxy, &mut raw).await;
+    let log = server.postgres.server_log().unwrap();
+    let asked = log.matches("SSLRequest accepted").count();
+    assert!(asked >= 2, "{log}");
+    drop(raw);
+    assert_eq!(proxy.stop().await, 0);
     let launch = Sidecar::with_password(&server).key("tls", "direct");
     let proxy = launch.pool(1).start().await;
     let mut raw = greeted(&proxy, V3_2).await;
@@ -285,7 +195,7 @@ async fn tls_from_the_first_byte() {
         log.matches("direct SSL connection accepted").count() >= 2,
         "{log}"
     );
-    assert!(!log.contains("SSLRequest"), "{log}");
+    assert_eq!(log.matches("SSLRequest accepted").count(), asked, "{log}");
     // A server that does not know it is named, with what to do.
     let old = Eighteen::start(Postgres::builder()).await;
     let launch = Sidecar::with_password(&old).key("tls", "direct");

@@ -200,3 +200,47 @@ async fn while_waiting_for_a_backend() {
     proxy.until(|metrics| metrics.clients() == 0.0).await;
     assert_eq!(proxy.logins().await, 1.0);
 }
+
+#[tokio::test]
+async fn with_a_goodbye_in_a_transaction() {
+    for mode in ["auto", "transaction", "session"] {
+        let (_azure, proxy, admin) = with_table(mode).await;
+        for status in [b'T', b'E'] {
+            let mut raw = proxy.raw().await;
+            raw.query("begin; insert into t values (1); lock table t")
+                .await;
+            if status == b'E' {
+                raw.query("select 1/0").await;
+            }
+            raw.send(&terminate()).await;
+            assert_eq!(raw.next().await, None);
+            check(&proxy, 0).await;
+        }
+        assert_eq!(count(&admin, ROWS).await, 0);
+        proxy.until(|metrics| metrics.clients() == 0.0).await;
+        // With those that looked.
+        let metrics = proxy.metrics().await;
+        assert_eq!((metrics.ended("quit"), metrics.ended("gone")), (4.0, 0.0));
+    }
+}
+
+/// What it asked for is carried out, as if it had gone: no driver waits for an answer then.
+#[tokio::test]
+async fn half_closed() {
+    use tokio::io::AsyncWriteExt;
+    for mode in ["auto", "transaction", "session"] {
+        let (_azure, proxy, admin) = with_table(mode).await;
+        let insert = "insert into t values (1)";
+        let simple = query("select pg_sleep(0.2); insert into t values (1)");
+        let extended = [parse("", insert), bind("", &[]), execute(), sync()].concat();
+        let inside = query("begin; insert into t values (1)");
+        for (ask, rows) in [(simple, 1), (extended, 2), (inside, 2)] {
+            let mut raw = proxy.raw().await;
+            raw.send(&ask).await;
+            raw.stream.shutdown().await.unwrap();
+            while raw.next().await.is_some() {}
+            eventually(async || (count(&admin, ROWS).await == rows).then_some(())).await;
+            check(&proxy, rows).await;
+        }
+    }
+}

@@ -150,3 +150,44 @@ async fn a_backend_ended_in_a_transaction_says_so() {
     let client = proxy.client().await;
     assert_eq!(value(&client, "select 6").await, "6");
 }
+
+#[tokio::test]
+async fn the_servers_own_time_outs() {
+    let azure = shared().await;
+    for mode in ["auto", "session"] {
+        let database = azure.new_database().await;
+        let launch = Sidecar::on(&azure).database(&database);
+        let proxy = launch.key("pool_mode", mode).pool(1).start().await;
+        let with = async |options: &str| {
+            let mut raw = proxy.dial().await;
+            let parameters = [("user", "x"), ("database", &database), ("options", options)];
+            raw.startup(0x0003_0000, &parameters).await;
+            raw.greeting().await;
+            raw
+        };
+        // An idle transaction: the server says so and closes, and so do we.
+        let mut raw = with("-c idle_in_transaction_session_timeout=200ms").await;
+        raw.query("begin; select 1").await;
+        let fields = raw.last_words().await;
+        assert_eq!(
+            (fields[&'C'].as_str(), fields[&'V'].as_str()),
+            ("25P03", "FATAL")
+        );
+        // A statement that takes too long: an error like any other.
+        let mut raw = with("-c statement_timeout=200ms").await;
+        let answer = raw.query("select pg_sleep(60)").await;
+        assert_eq!(answer[1].fields()[&'C'], "57014");
+        assert_eq!(raw.query("select 1").await.len(), 4);
+        drop(raw);
+        if mode == "session" {
+            continue;
+        }
+        // The backend idles for too long, in nobody's hands: nobody hears of it.
+        let mut raw = with("-c idle_session_timeout=100ms").await;
+        raw.query("select 1").await;
+        let logins = proxy.logins().await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(raw.query("select 2").await[1].column(), "2");
+        assert_eq!(proxy.logins().await, logins + 1.0);
+    }
+}

@@ -24,5 +24,6 @@ mod session_mode;
 mod start;
 mod startup;
 mod streams;
+mod tap;
 mod tokens;
 mod transactions;

@@ -326,3 +326,93 @@ async fn a_result_of_another_type_is_refused_once_and_to_nobody_else() {
     third.send(&run).await;
     assert_eq!(tags(&third.until(b'Z').await), "2DCZ");
 }
+
+#[tokio::test]
+async fn a_statement_that_can_not_be_prepared_again_is_nobodys() {
+    let azure = shared().await;
+    for mode in ["auto", "transaction"] {
+        let database = azure.new_database().await;
+        let launch = Sidecar::on(&azure).database(&database);
+        let proxy = launch.key("pool_mode", mode).pool(2).start().await;
+        let (mut raw, mut blocker) = (proxy.raw().await, proxy.raw().await);
+        raw.query("create table t as select 1 as n").await;
+        raw.send(&[parse("s", "select n from t"), sync()].concat())
+            .await;
+        assert_eq!(tags(&raw.until(b'Z').await), "1Z");
+        let run = [bind("s", &[]), execute(), sync()].concat();
+        // On the backend that has never seen it, the table is not there any more.
+        raw.query("drop table t").await;
+        let first = hold(&mut blocker).await;
+        for _ in 0..2 {
+            raw.send(&run).await;
+            let answer = raw.until(b'Z').await;
+            assert_eq!(tags(&answer), "EZ", "the Parse of ours failed");
+            assert_eq!(answer[0].fields()[&'C'], "42P01");
+        }
+        assert_ne!(backend_of(&mut raw).await, first);
+        // Nor is it in a pipeline that goes on, where everything behind it is skipped.
+        let more = [bind("s", &[]), execute(), parse("x", "select 2"), sync()].concat();
+        raw.send(&[more, parse("x", "select 3"), sync()].concat())
+            .await;
+        assert_eq!(tags(&raw.until(b'Z').await), "EZ");
+        assert_eq!(tags(&raw.until(b'Z').await), "1Z");
+        // Once it can be prepared, it is.
+        raw.query("create table t as select 2 as n").await;
+        raw.send(&run).await;
+        let answer = raw.until(b'Z').await;
+        assert_eq!(tags(&answer), "2DCZ");
+        assert_eq!(columns(&answer), ["2"]);
+        blocker.query("commit").await;
+    }
+}
+
+#[tokio::test]
+async fn a_portal_lives_from_flush_to_flush() {
+    let azure = shared().await;
+    let flush = message(b'H', b"");
+    let some_rows = message(b'E', b"p\0\0\0\0\x02");
+    for mode in ["auto", "transaction"] {
+        let launch = Sidecar::on(&azure).key("pool_mode", mode);
+        let proxy = launch.pool(1).start().await;
+        let (mut raw, mut other) = (proxy.raw().await, proxy.raw().await);
+        let open = [
+            parse("", "select generate_series(1, 5)"),
+            message(b'B', b"p\0\0\0\0\0\0\0\0"),
+            some_rows.clone(),
+            flush.clone(),
+        ];
+        raw.send(&open.concat()).await;
+        let answer = raw.until(b's').await;
+        assert_eq!(tags(&answer), "12DDs");
+        // Without a Sync the backend is not anybody else's.
+        other.send(&crate::sidecar::raw::query("select 6")).await;
+        let waiting = "entrapool_clients_waiting";
+        proxy
+            .until(|metrics| metrics.value(waiting, &[]) == 1.0)
+            .await;
+        raw.send(&[some_rows.clone(), flush.clone()].concat()).await;
+        assert_eq!(columns(&raw.until(b's').await), ["3", "4"]);
+        raw.send(&[some_rows.clone(), flush.clone()].concat()).await;
+        assert_eq!(columns(&raw.until(b'C').await), ["5"]);
+        assert_eq!(proxy.metrics().await.value(waiting, &[]), 1.0);
+        raw.send(&sync()).await;
+        assert_eq!(tags(&raw.until(b'Z').await), "Z");
+        assert_eq!(columns(&other.until(b'Z').await), ["6"]);
+        // In a transaction, answers come at a Flush as well, and no Sync is missed.
+        raw.query("begin").await;
+        for _ in 0..3 {
+            let ask = [
+                parse("", "select $1::int"),
+                describe(b'S', ""),
+                flush.clone(),
+            ];
+            raw.send(&ask.concat()).await;
+            assert_eq!(tags(&raw.until(b'T').await), "1tT");
+            raw.send(&[bind("", &[b"7"]), execute(), flush.clone()].concat())
+                .await;
+            assert_eq!(columns(&raw.until(b'C').await), ["7"]);
+        }
+        assert_eq!(tags(&raw.query("commit").await), "CZ");
+        assert_eq!(proxy.logins().await, 1.0);
+    }
+}

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use entrapool_emulator::postgres::Postgres;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_postgres::error::DbError;
 
 use crate::sidecar::{
-    CLEARTEXT_ROLE, Launch, MD5_ROLE, PASSWORD, PASSWORD_ROLE, SOMEONE_ELSE, Sidecar, connect,
-    refusal, said, shared,
+    CLEARTEXT_ROLE, Eighteen, Launch, MD5_ROLE, PASSWORD, PASSWORD_ROLE, SOMEONE_ELSE, Sidecar,
+    connect, refusal, said, shared,
 };
 
 /// A login that takes longer is not refused at once.
@@ -264,4 +265,55 @@ async fn the_right_password_and_a_wrong_one() {
         let log = proxy.log().text();
         assert!(!log.contains("open-sesame"), "{log}");
     }
+}
+
+#[tokio::test]
+async fn bytes_injected_in_front_of_tls_are_never_read() {
+    let azure = shared().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = listener.local_addr().unwrap().to_string();
+    let seen = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 8];
+        stream.read_exact(&mut request).await.unwrap();
+        // "Yes", and the beginning of a request for the password in clear.
+        stream.write_all(b"SR\0\0\0\x08\0\0\0\x03").await.unwrap();
+        let mut rest = Vec::new();
+        let _reset = stream.read_to_end(&mut rest).await;
+        rest
+    });
+    let launch = Sidecar::on(&azure).server(&server);
+    let message = "unencrypted bytes came behind the server's answer";
+    let (proxy, _) = refused(launch, "08001", message, "never sent without TLS").await;
+    assert_eq!(seen.await.unwrap(), b"", "not even a handshake");
+    assert_eq!(failures(&proxy.metrics().await, "tls"), 1.0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_shutting_down() {
+    let server = Eighteen::start(Postgres::builder()).await;
+    let proxy = Sidecar::with_password(&server).start().await;
+    // A smart shutdown waits for the sessions that there are, and takes no new one.
+    let admin = server.postgres.admin("appdb").await.unwrap();
+    let file = server
+        .postgres
+        .socket_directory()
+        .join("data/postmaster.pid");
+    let text = std::fs::read_to_string(file).unwrap();
+    let pid = text.lines().next().unwrap();
+    let kill = format!("kill -TERM {pid}");
+    let status = std::process::Command::new("sh")
+        .args(["-c", &kill])
+        .status();
+    assert!(status.unwrap().success());
+    let began = Instant::now();
+    let error = crate::sidecar::eventually(async || {
+        let error = connect(&proxy.config()).await.err()?;
+        error.as_db_error().cloned()
+    })
+    .await;
+    assert!(began.elapsed() < AT_ONCE);
+    assert_eq!(error.code().code(), "57P03", "{error:?}");
+    assert!(error.message().contains("shutting down"), "{error:?}");
+    drop(admin);
 }

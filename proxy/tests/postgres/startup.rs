@@ -1,7 +1,7 @@
 //! The first packets: encryption, versions, parameters, and a greeting that takes no backend.
 
 use crate::sidecar::raw::tags;
-use crate::sidecar::{Sidecar, backends, connect, refusal, shared};
+use crate::sidecar::{Sidecar, backends, connect, count, eventually, refusal, shared};
 
 const SSL: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// The minor version and the unknown options of a NegotiateProtocolVersion, if there is to be one.
@@ -184,4 +184,28 @@ async fn bad_parameters_are_refused_as_the_server_would() {
     let row = client.query_one("show TimeZone", &[]).await.unwrap();
     assert_eq!(row.get::<_, String>(0), "UTC");
     assert_eq!(proxy.logins().await, 1.0);
+}
+
+#[tokio::test]
+async fn a_greeting_is_as_new_as_the_last_login() {
+    let azure = shared().await;
+    let database = azure.new_database().await;
+    let launch = Sidecar::on(&azure).database(&database);
+    let proxy = launch.pool(1).start().await;
+    let mut raw = proxy.raw().await;
+    assert_eq!(raw.parameters["TimeZone"], "UTC");
+    let admin = azure.admin("postgres").await;
+    let alter = format!("alter database {database} set timezone = 'Asia/Tokyo'");
+    admin.batch_execute(&alter).await.unwrap();
+    // The next login sees it, and with it whoever comes then.
+    let pid = raw.query("select pg_backend_pid()").await[1].column();
+    let end = format!("select pg_terminate_backend({pid})");
+    admin.batch_execute(&end).await.unwrap();
+    let gone = format!("select count(*) from pg_stat_activity where pid = {pid}");
+    eventually(async || (count(&admin, &gone).await == 0).then_some(())).await;
+    assert_eq!(raw.query("show TimeZone").await[1].column(), "Asia/Tokyo");
+    assert_eq!(proxy.logins().await, 2.0);
+    let next = proxy.raw().await;
+    assert_eq!(next.parameters["TimeZone"], "Asia/Tokyo");
+    assert_eq!(proxy.logins().await, 2.0);
 }

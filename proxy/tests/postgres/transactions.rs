@@ -1,7 +1,9 @@
 //! Transaction mode: what a client sets stays its own, whichever backend serves it.
 
-use crate::sidecar::raw::{message, query, tags};
-use crate::sidecar::{Message, Sidecar, count, shared};
+use entrapool_emulator::postgres::Postgres;
+
+use crate::sidecar::raw::{execute, message, query, sync, tags};
+use crate::sidecar::{Eighteen, Message, Sidecar, count, eventually, shared};
 
 #[tokio::test]
 async fn queries_of_every_shape() {
@@ -218,4 +220,117 @@ async fn a_message_that_is_none_ends_its_client_alone() {
     assert_eq!(proxy.logins().await, 1.0);
     let client = proxy.client().await;
     assert_eq!(count(&client, "select count(*) from t").await, 0);
+}
+
+#[tokio::test]
+async fn a_prepared_transaction_is_committed_on_any_backend() {
+    let builder = Postgres::builder().setting("max_prepared_transactions", "5");
+    let server = Eighteen::start(builder).await;
+    for mode in ["auto", "transaction"] {
+        let database = server.new_database().await;
+        let launch = Sidecar::with_password(&server).database(&database);
+        let proxy = launch.key("pool_mode", mode).pool(1).start().await;
+        let (mut one, mut two) = (proxy.raw().await, proxy.raw().await);
+        one.query("create table t (n int)").await;
+        for (end, rows) in [("commit", "1"), ("rollback", "1")] {
+            one.query("begin; savepoint a; insert into t values (1)")
+                .await;
+            let prepared = one.query("prepare transaction 'both'").await;
+            // From here on nobody needs this backend.
+            assert_eq!(prepared.last().unwrap().body, b"I");
+            let held = two.query("begin; select count(*) from t").await;
+            assert!(!tags(&held).contains('E'), "{held:?}");
+            two.query("commit").await;
+            let ended = two.query(&format!("{end} prepared 'both'")).await;
+            assert_eq!(tags(&ended), "CZ", "{ended:?}");
+            assert_eq!(one.query("select count(*) from t").await[1].column(), rows);
+        }
+        assert_eq!(proxy.logins().await, 1.0);
+        assert_eq!(
+            proxy.metrics().await.value("entrapool_pins_total", &[]),
+            0.0
+        );
+    }
+}
+
+#[tokio::test]
+async fn bytes_of_other_encodings_pass_as_they_are() {
+    let azure = shared().await;
+    let admin = azure.admin("postgres").await;
+    let create = format!(
+        "create database bytes encoding 'SQL_ASCII' template template0 owner \"{}\"",
+        azure.role()
+    );
+    admin.batch_execute(&create).await.unwrap();
+    for mode in ["auto", "transaction", "session"] {
+        let launch = Sidecar::on(&azure).key("pool_mode", mode);
+        let proxy = launch.pool(1).start().await;
+        let (mut latin, mut other) = (proxy.raw().await, proxy.raw().await);
+        latin.query("set client_encoding = 'LATIN1'").await;
+        // Two texts in one: a literal and a name, a parameter, and an error that quotes it.
+        let ask = b"select '\xe4' as \xf6\0";
+        for _ in 0..3 {
+            latin.send(&message(b'Q', ask)).await;
+            let answer = latin.until(b'Z').await;
+            assert_eq!(tags(&answer), "TDCZ");
+            assert!(answer[0].body[2..].starts_with(b"\xf6\0"));
+            assert!(answer[1].body.ends_with(b"\xe4"));
+            if mode != "session" {
+                let utf8 = other.query("select 'ä'").await;
+                assert!(utf8[1].body.ends_with("ä".as_bytes()));
+            }
+            let named = message(b'P', b"\xe4\0select $1::text, '\xfc'\0\0\0");
+            let bound = message(b'B', b"\0\xe4\0\0\0\0\x01\0\0\0\x01\xdf\0\0");
+            let closed = message(b'C', b"S\xe4\0");
+            let batch = [named, bound, execute(), closed, sync()].concat();
+            latin.send(&batch).await;
+            let answer = latin.until(b'Z').await;
+            assert_eq!(tags(&answer), "12DC3Z");
+            assert!(answer[2].body.ends_with(b"\xdf\0\0\0\x01\xfc"));
+            latin.send(&message(b'Q', b"select \xe4\0")).await;
+            let error = latin.until(b'Z').await;
+            assert!(error[0].body.windows(3).any(|bytes| bytes == b"\"\xe4\""));
+        }
+    }
+    // Where the server itself does not look at them: bytes that are no text in any encoding.
+    let proxy = Sidecar::on(&azure).database("bytes").start().await;
+    let mut raw = proxy.raw().await;
+    assert_eq!(raw.parameters["client_encoding"], "SQL_ASCII");
+    raw.send(&message(b'Q', b"select '\xff\xfe\x80'\0")).await;
+    assert!(raw.until(b'Z').await[1].body.ends_with(b"\xff\xfe\x80"));
+}
+
+#[tokio::test]
+async fn a_setting_that_the_server_changes_reaches_everybody() {
+    let server = Eighteen::start(Postgres::builder()).await;
+    let proxy = Sidecar::with_password(&server).pool(1).start().await;
+    let (mut one, mut two) = (proxy.raw().await, proxy.raw().await);
+    two.query("set TimeZone = 'Europe/Berlin'").await;
+    one.query("select 1").await;
+    // The backend idles in the pool while the server reads its configuration again.
+    let admin = server.postgres.admin("postgres").await.unwrap();
+    for sql in [
+        "alter system set timezone = 'Asia/Tokyo'",
+        "select pg_reload_conf()",
+    ] {
+        admin.simple_query(sql).await.unwrap();
+    }
+    let shown = eventually(async || {
+        let mut new = proxy.raw().await;
+        let shown = new.query("show TimeZone").await;
+        let shown = shown.iter().find(|message| message.tag == b'D');
+        let shown = shown.expect("a value").column();
+        (shown != "UTC").then_some(shown)
+    })
+    .await;
+    assert_eq!(shown, "Asia/Tokyo");
+    // Who has a time zone of its own keeps it.
+    assert_eq!(
+        two.query("show TimeZone").await[1].column(),
+        "Europe/Berlin"
+    );
+    let told = one.query("show TimeZone").await;
+    let value = told.iter().find(|message| message.tag == b'D');
+    assert_eq!(value.expect("a value").column(), "Asia/Tokyo");
+    assert_eq!(proxy.logins().await, 1.0);
 }

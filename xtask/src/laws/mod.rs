@@ -1,11 +1,13 @@
 //! The laws of `docs/architecture.md`, kept by reading the tree: which module may import which,
-//! who reads the environment or a clock, what a crate may depend on, how long a file may be.
+//! who reads the environment or a clock, what a crate may depend on, how long a file may be. And
+//! that the tests exist which a document claims.
 //!
 //! Text is read, not compiled: a breach hidden in a macro or behind a re-export is not found.
 
 mod imports;
 mod manifests;
 mod scan;
+mod situations;
 mod sizes;
 mod words;
 
@@ -52,6 +54,7 @@ pub(crate) fn breaches(root: &Path) -> anyhow::Result<Vec<Breach>> {
             breaches.extend(check_file(&file.display().to_string(), &text));
         }
     }
+    breaches.extend(situations::check(root)?);
     Ok(breaches)
 }
 
