@@ -8,6 +8,7 @@
 //! - [`imds`], [`app_service`], [`entra`], [`kubernetes`]: the places that tokens come from.
 //! - [`postgres`] with [`ldap`]: a real PostgreSQL whose logins are tokens; [`embedded`]: the
 //!   stand-in for machines without one; [`client`]: a direct connection to either.
+//! - [`tds`]: the stand-in for Azure SQL Database.
 //! - [`azure`]: all of it together.
 
 pub mod app_service;
@@ -32,6 +33,7 @@ mod port;
 pub mod postgres;
 pub mod probe;
 mod rate_limit;
+pub mod tds;
 mod token_body;
 pub mod verifier;
 

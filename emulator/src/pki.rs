@@ -14,7 +14,8 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::version::TLS12;
+use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tempfile::TempDir;
 
 use crate::error::Error;
@@ -165,6 +166,25 @@ impl ServerCertificate {
     /// # Errors
     /// When a file cannot be read or rustls refuses it.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, Error> {
+        Ok(Arc::new(self.config(ALL_VERSIONS)?))
+    }
+
+    /// The same with TLS 1.2 only.
+    pub(crate) fn tls12_server_config(&self) -> Result<Arc<ServerConfig>, Error> {
+        Ok(Arc::new(self.config(&[&TLS12])?))
+    }
+
+    /// The same, speaking this protocol only to clients that offer any (ALPN).
+    pub(crate) fn alpn_server_config(&self, protocol: &[u8]) -> Result<Arc<ServerConfig>, Error> {
+        let mut config = self.config(ALL_VERSIONS)?;
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn config(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Result<ServerConfig, Error> {
         let unreadable = |source: rustls::pki_types::pem::Error| Error::Io {
             action: format!("read the certificate {}", self.certificate_file.display()),
             source: std::io::Error::other(source),
@@ -176,13 +196,12 @@ impl ServerCertificate {
         let certificate =
             CertificateDer::from_pem_file(&self.certificate_file).map_err(unreadable)?;
         let key = PrivateKeyDer::from_pem_file(&self.key_file).map_err(unreadable)?;
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
+        ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
             .map_err(failed)?
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
-            .map_err(failed)?;
-        Ok(Arc::new(config))
+            .map_err(failed)
     }
 }
 

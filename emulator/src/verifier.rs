@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::clock;
-use crate::directory::Directory;
+use crate::directory::{Directory, Principal};
 use crate::issuer::{Claims, issuer_name, same_audience};
 use crate::jwt::{PublicKey, Unreadable};
 
@@ -66,6 +66,17 @@ impl Verifier {
     /// # Errors
     /// The first reason against it, in the order of the enum's variants.
     pub fn check(&self, token: &str, role: &str) -> Result<Claims, TokenRefusal> {
+        match self.principal(token)? {
+            (claims, principal) if principal.name == role => Ok(claims),
+            _ => Err(TokenRefusal::WrongPrincipal),
+        }
+    }
+
+    /// The claims of a token that is good now, and whose it is.
+    ///
+    /// # Errors
+    /// The first reason against it, in the order of the enum's variants.
+    pub fn principal(&self, token: &str) -> Result<(Claims, Principal), TokenRefusal> {
         let claims: Claims = self
             .key
             .open(token)
@@ -90,10 +101,9 @@ impl Verifier {
         let principal = self
             .directory
             .find(|known| known.object_id == claims.oid && known.client_id == claims.appid);
-        match principal {
-            Some(principal) if principal.name == role => Ok(claims),
-            _ => Err(TokenRefusal::WrongPrincipal),
-        }
+        principal
+            .map(|found| (claims, found))
+            .ok_or(TokenRefusal::WrongPrincipal)
     }
 }
 

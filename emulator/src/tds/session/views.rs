@@ -1,0 +1,227 @@
+//! Names of tables: which database, which temporary one, which of the system's views.
+
+use super::Session;
+use crate::tds::error::ServerError;
+use crate::tds::sql::translator::{literal, quote};
+use crate::tds::store::{Column, Table, catalog};
+use crate::tds::wire::kind::Kind;
+
+const NAME: Kind = Kind::nvarchar(128);
+
+impl Session {
+    /// What a name stands for, for the translator and for statements.
+    pub(in crate::tds) fn table(&self, names: &[String]) -> Result<Table, ServerError> {
+        let name = names.last().cloned().unwrap_or_default();
+        let missing = || {
+            let text = format!("Invalid object name '{}'.", names.join("."));
+            ServerError::new(208, 16, text)
+        };
+        if let Some(view) = self.view(names)? {
+            return Ok(view);
+        }
+        let schema = if name.starts_with("##") {
+            "tempdb".to_owned()
+        } else if name.starts_with('#') {
+            "temp".to_owned()
+        } else {
+            let database = match names {
+                [database, _, _] => database,
+                _ => &self.context.database,
+            };
+            self.server.databases.schema(database).ok_or_else(missing)?
+        };
+        let own_name = table_name(names);
+        let found = catalog::table(&self.connection, &schema, &own_name)?;
+        found.ok_or_else(missing)
+    }
+
+    fn view(&self, names: &[String]) -> Result<Option<Table>, ServerError> {
+        let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        let parts: Vec<&str> = lower.iter().map(String::as_str).collect();
+        Ok(match parts.as_slice() {
+            [.., "sys", "dm_exec_sessions"] => Some(self.sessions_view()),
+            [.., "sys", "databases"] => Some(self.databases_view()),
+            [.., "sys", "tables" | "objects"] => Some(self.tables_view()?),
+            [.., "information_schema", "tables"] => Some(self.schema_tables_view()?),
+            [.., "information_schema", "columns"] => Some(self.schema_columns_view()?),
+            _ => None,
+        })
+    }
+
+    /// All sessions as of their last request; this one as it is now.
+    fn sessions_view(&self) -> Table {
+        let mut sessions = self.server.register.sessions();
+        for session in &mut sessions {
+            if session.spid == self.spid {
+                *session = self.seen();
+            }
+        }
+        let options = self.options.shown();
+        let mut columns = vec![
+            ("session_id", Kind::SmallInt),
+            ("login_name", NAME),
+            ("host_name", NAME),
+            ("program_name", NAME),
+            ("database_name", NAME),
+            ("open_transaction_count", Kind::Int),
+            ("is_user_process", Kind::Bit),
+        ];
+        columns.extend(options.keys().map(|name| (*name, option_kind(name))));
+        let rows = sessions.iter().map(|session| {
+            let mut row = vec![
+                session.spid.to_string(),
+                literal(&session.user),
+                literal(&session.host),
+                literal(&session.app),
+                literal(&session.database),
+                session.open_transactions.to_string(),
+                "1".to_owned(),
+            ];
+            row.extend(options.keys().map(|name| {
+                let value = session.options.get(name).map_or("", String::as_str);
+                match option_kind(name) {
+                    Kind::Text(..) => literal(value),
+                    _ => value.to_owned(),
+                }
+            }));
+            row
+        });
+        made("dm_exec_sessions", &columns, rows)
+    }
+
+    fn databases_view(&self) -> Table {
+        let columns = [
+            ("name", NAME),
+            ("database_id", Kind::Int),
+            ("is_read_committed_snapshot_on", Kind::Bit),
+        ];
+        let names = self.server.setup.databases.iter().enumerate();
+        let rows =
+            names.map(|(at, name)| vec![literal(name), (at + 1).to_string(), "1".to_owned()]);
+        made("databases", &columns, rows)
+    }
+
+    fn current_tables(&self) -> Result<Vec<String>, ServerError> {
+        let schema = self.server.databases.schema(&self.context.database);
+        match schema {
+            Some(schema) => Ok(catalog::tables(&self.connection, &schema)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn tables_view(&self) -> Result<Table, ServerError> {
+        let columns = [
+            ("name", NAME),
+            ("schema_id", Kind::Int),
+            ("type", Kind::nvarchar(2)),
+        ];
+        let tables = self.current_tables()?;
+        let rows = tables
+            .iter()
+            .map(|name| vec![literal(name), "1".to_owned(), "'U'".to_owned()]);
+        Ok(made("tables", &columns, rows))
+    }
+
+    fn schema_tables_view(&self) -> Result<Table, ServerError> {
+        let columns = [
+            ("TABLE_CATALOG", NAME),
+            ("TABLE_SCHEMA", NAME),
+            ("TABLE_NAME", NAME),
+            ("TABLE_TYPE", Kind::nvarchar(10)),
+        ];
+        let database = literal(&self.context.database);
+        let tables = self.current_tables()?;
+        let rows = tables.iter().map(|name| {
+            vec![
+                database.clone(),
+                "'dbo'".to_owned(),
+                literal(name),
+                "'BASE TABLE'".to_owned(),
+            ]
+        });
+        Ok(made("tables", &columns, rows))
+    }
+
+    fn schema_columns_view(&self) -> Result<Table, ServerError> {
+        let columns = [
+            ("TABLE_CATALOG", NAME),
+            ("TABLE_SCHEMA", NAME),
+            ("TABLE_NAME", NAME),
+            ("COLUMN_NAME", NAME),
+            ("ORDINAL_POSITION", Kind::Int),
+            ("IS_NULLABLE", Kind::nvarchar(3)),
+            ("DATA_TYPE", NAME),
+        ];
+        let mut rows = Vec::new();
+        for name in self.current_tables()? {
+            let table = self.table(std::slice::from_ref(&name))?;
+            for (at, column) in table.columns.iter().enumerate() {
+                let kind = column.kind.to_string();
+                let bare = kind.split('(').next().unwrap_or(&kind);
+                rows.push(vec![
+                    literal(&self.context.database),
+                    "'dbo'".to_owned(),
+                    literal(&name),
+                    literal(&column.name),
+                    (at + 1).to_string(),
+                    literal(if column.is_nullable { "YES" } else { "NO" }),
+                    literal(bare),
+                ]);
+            }
+        }
+        Ok(made("columns", &columns, rows.into_iter()))
+    }
+}
+
+/// The name in the store: schemas other than `dbo` are a part of it.
+pub(super) fn table_name(names: &[String]) -> String {
+    match names {
+        [.., schema, name]
+            if !schema.is_empty()
+                && !schema.eq_ignore_ascii_case("dbo")
+                && !name.starts_with('#') =>
+        {
+            format!("{schema}.{name}")
+        }
+        [.., name] => name.clone(),
+        [] => String::new(),
+    }
+}
+
+fn option_kind(name: &str) -> Kind {
+    match name {
+        "language" | "date_format" => NAME,
+        "date_first" | "transaction_isolation_level" => Kind::SmallInt,
+        "lock_timeout" | "text_size" | "deadlock_priority" => Kind::Int,
+        "row_count" => Kind::BigInt,
+        _ => Kind::Bit,
+    }
+}
+
+/// A table of literals.
+fn made(name: &str, columns: &[(&str, Kind)], rows: impl Iterator<Item = Vec<String>>) -> Table {
+    let list: Vec<String> = columns.iter().map(|(name, _)| quote(name)).collect();
+    let nulls = vec!["NULL"; columns.len()].join(", ");
+    // A row of NULLs that WHERE takes out again: there may be no other.
+    let mut values = vec![format!("({nulls})")];
+    values.extend(rows.map(|row| format!("({})", row.join(", "))));
+    let first = list.first().cloned().unwrap_or_default();
+    Table {
+        sql: format!(
+            "(WITH made ({}) AS (VALUES {}) SELECT * FROM made WHERE {first} IS NOT NULL)",
+            list.join(", "),
+            values.join(", ")
+        ),
+        schema: String::new(),
+        name: name.to_owned(),
+        columns: columns
+            .iter()
+            .map(|(name, kind)| Column {
+                name: (*name).to_owned(),
+                kind: *kind,
+                is_identity: false,
+                is_nullable: true,
+            })
+            .collect(),
+    }
+}

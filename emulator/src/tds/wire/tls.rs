@@ -1,0 +1,214 @@
+//! TLS inside TDS: handshake records travel in packets of type 0x12 (MS-TDS 3.3.5.2), everything
+//! later goes raw.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::packet::{HEADER, LOGIN_PACKET, kind, status};
+
+/// A socket under TLS.
+#[derive(Debug)]
+pub(in crate::tds) struct Wrapped {
+    socket: TcpStream,
+    phase: Phase,
+    /// Written by TLS, not by the socket yet.
+    out: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// `left` bytes of a packet are to come; 0 while a header is read.
+    Handshake {
+        header: Vec<u8>,
+        left: usize,
+    },
+    /// Record by record, so that nothing behind a record is taken: login-only encryption.
+    Records {
+        header: Vec<u8>,
+        left: usize,
+    },
+    Raw,
+}
+
+impl Wrapped {
+    pub(in crate::tds) fn new(socket: TcpStream) -> Self {
+        let phase = Phase::Handshake {
+            header: Vec::new(),
+            left: 0,
+        };
+        Self {
+            socket,
+            phase,
+            out: Vec::new(),
+        }
+    }
+
+    /// The handshake is over. `by_record`: TLS ends soon.
+    pub(in crate::tds) fn handshake_is_over(&mut self, by_record: bool) {
+        self.phase = if by_record {
+            Phase::Records {
+                header: Vec::new(),
+                left: 0,
+            }
+        } else {
+            Phase::Raw
+        };
+    }
+
+    pub(in crate::tds) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    pub(in crate::tds) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
+    fn drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            let written = ready!(Pin::new(&mut self.socket).poll_write(context, &self.out))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.out.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads up to `most` bytes.
+    fn read_some(
+        socket: &mut TcpStream,
+        context: &mut Context<'_>,
+        most: usize,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut part = buffer.take(most);
+        ready!(Pin::new(socket).poll_read(context, &mut part))?;
+        let count = part.filled().len();
+        // What `part` filled is behind `buffer`'s own mark; it was initialised by being filled.
+        let bytes = part.filled().to_vec();
+        buffer.put_slice(&bytes);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Fills `header` up to `size` bytes. False: the peer has gone in between.
+    fn read_header(
+        socket: &mut TcpStream,
+        context: &mut Context<'_>,
+        header: &mut Vec<u8>,
+        size: usize,
+    ) -> Poll<io::Result<bool>> {
+        while header.len() < size {
+            let mut byte = [0];
+            let mut buffer = ReadBuf::new(&mut byte);
+            ready!(Pin::new(&mut *socket).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(false));
+            }
+            header.extend(buffer.filled());
+        }
+        Poll::Ready(Ok(true))
+    }
+}
+
+impl AsyncRead for Wrapped {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.drain(context))?;
+        let socket = &mut this.socket;
+        match &mut this.phase {
+            Phase::Raw => Pin::new(socket).poll_read(context, buffer),
+            Phase::Handshake { header, left } => {
+                while *left == 0 {
+                    if !ready!(Self::read_header(socket, context, header, HEADER))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                    *left = handshake_length(header)?;
+                    header.clear();
+                }
+                *left -= ready!(Self::read_some(socket, context, *left, buffer))?;
+                Poll::Ready(Ok(()))
+            }
+            Phase::Records { header, left } => {
+                if *left == 0 {
+                    if !ready!(Self::read_header(socket, context, header, RECORD))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                    let length = header.get(3..5).map_or(0, |bytes| {
+                        bytes
+                            .iter()
+                            .fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+                    });
+                    if buffer.remaining() < RECORD {
+                        return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
+                    }
+                    buffer.put_slice(header);
+                    header.clear();
+                    *left = length;
+                    return Poll::Ready(Ok(()));
+                }
+                *left -= ready!(Self::read_some(socket, context, *left, buffer))?;
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Wrapped {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.drain(context))?;
+        if !matches!(this.phase, Phase::Handshake { .. }) {
+            return Pin::new(&mut this.socket).poll_write(context, bytes);
+        }
+        let taken = &bytes[..bytes.len().min(LOGIN_PACKET - HEADER)];
+        let length = u16::try_from(taken.len() + HEADER).unwrap_or(u16::MAX);
+        this.out.extend([kind::PRELOGIN, status::END]);
+        this.out.extend(length.to_be_bytes());
+        this.out.extend([0, 0, 0, 0]);
+        this.out.extend(taken);
+        // What the socket does not take now goes at the next flush or read.
+        if let Poll::Ready(Err(error)) = this.drain(context) {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(taken.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.drain(context))?;
+        Pin::new(&mut this.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.drain(context))?;
+        Pin::new(&mut this.socket).poll_shutdown(context)
+    }
+}
+
+/// How much of the handshake a packet with this header carries.
+fn handshake_length(header: &[u8]) -> io::Result<usize> {
+    match header {
+        [kind::PRELOGIN, _, high, low, ..] => {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            let length = length.checked_sub(HEADER);
+            length.ok_or_else(|| io::ErrorKind::InvalidData.into())
+        }
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The header of a TLS record.
+const RECORD: usize = 5;
