@@ -13,12 +13,13 @@ use crate::embedded::EmbeddedPostgres;
 use crate::entra::Entra;
 use crate::error::Error;
 use crate::imds::Imds;
-use crate::issuer::{Issuer, OSSRDBMS_AUDIENCE};
+use crate::issuer::{Issuer, OSSRDBMS_AUDIENCE, SQL_AUDIENCE};
 use crate::ldap::LdapResponder;
 use crate::login_record::LoginRecord;
 use crate::managed_identity::{Assignment, ManagedIdentities};
 use crate::pki::Pki;
 use crate::postgres::{Postgres, PostgresBuilder, find_installation};
+use crate::tds::{TdsServer, TdsServerBuilder};
 use crate::verifier::Verifier;
 
 /// Which database server stands behind the tokens.
@@ -94,7 +95,11 @@ impl LocalAzureBuilder {
         identities.assign(Assignment::System, Principal::named(&self.role));
         let imds = Imds::start(Arc::clone(&identities)).await?;
         let entra = Entra::start(Arc::clone(&issuer), &pki).await?;
-        let verifier = Verifier::new(issuer.public_key(), directory, OSSRDBMS_AUDIENCE);
+        let verifier = Verifier::new(
+            issuer.public_key(),
+            Arc::clone(&directory),
+            OSSRDBMS_AUDIENCE,
+        );
         let record = Arc::new(LoginRecord::default());
         let server = if self.wants_real()? {
             let ldap = LdapResponder::start(verifier, Arc::clone(&record)).await?;
@@ -119,6 +124,7 @@ impl LocalAzureBuilder {
             role: self.role,
             database: self.database,
             server,
+            directory,
             imds,
             entra,
             identities,
@@ -158,6 +164,7 @@ pub struct LocalAzure {
     role: String,
     database: String,
     server: DatabaseServer,
+    directory: Arc<Directory>,
     imds: Imds,
     entra: Entra,
     identities: Arc<ManagedIdentities>,
@@ -231,6 +238,25 @@ impl LocalAzure {
             DatabaseServer::Real { postgres, .. } => Some(postgres),
             DatabaseServer::Embedded(_) => None,
         }
+    }
+
+    /// A TDS server of this Azure, to be started: with this Azure's certificates and databases, for
+    /// tokens of the machine's identity.
+    ///
+    /// # Errors
+    /// When no certificate can be made.
+    pub fn sql_server(&self) -> Result<TdsServerBuilder, Error> {
+        let verifier = Verifier::new(
+            self.issuer.public_key(),
+            Arc::clone(&self.directory),
+            SQL_AUDIENCE,
+        );
+        let certificate = self.pki.issue(&["localhost", "127.0.0.1"])?;
+        Ok(TdsServer::builder()
+            .database(&self.database)
+            .entra(verifier, Arc::clone(&self.record))
+            .user(&self.role)
+            .tls(&certificate))
     }
 
     /// The metadata service, with its faults.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use entrapool_emulator::LocalAzure;
+use entrapool_emulator::tds::TdsServer;
 use tokio::process::Command;
 use url::form_urlencoded::Serializer;
 
@@ -13,6 +14,7 @@ use super::{Log, Sidecar};
 
 /// A binary that is to be started.
 pub struct Launch {
+    scheme: &'static str,
     user: String,
     server: String,
     database: String,
@@ -30,6 +32,7 @@ impl Sidecar {
         let key = |name: &str, value: String| (name.to_owned(), value);
         let postgres = azure.real_postgres().expect("a real PostgreSQL");
         Launch {
+            scheme: "postgres",
             user: azure.role().to_owned(),
             server: azure.postgres_addr().to_string(),
             database: azure.database().to_owned(),
@@ -55,6 +58,7 @@ impl Sidecar {
         let key = |name: &str, value: String| (name.to_owned(), value);
         let postgres = &server.postgres;
         Launch {
+            scheme: "postgres",
             user: ROLE.to_owned(),
             server: postgres.address().to_string(),
             database: "appdb".to_owned(),
@@ -70,6 +74,39 @@ impl Sidecar {
             config: None,
             http: "127.0.0.1:0".to_owned(),
             programs: postgres.bin_directory().to_path_buf(),
+        }
+    }
+}
+
+impl Sidecar {
+    /// On a TDS server of `azure`, with the machine's token.
+    pub fn on_sql_server(azure: &LocalAzure, server: &TdsServer) -> Launch {
+        let launch = Self::on_plain_sql_server(server);
+        let launch = launch.key("identity", "imds").without("tls");
+        launch
+            .key("imds_endpoint", &azure.imds_endpoint())
+            .key("server_name", "localhost")
+            .key("ca_file", &azure.ca_file().display().to_string())
+    }
+
+    /// On a TDS server that has neither TLS nor Entra; [`Launch::key`] names the password's file.
+    pub fn on_plain_sql_server(server: &TdsServer) -> Launch {
+        let key = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        Launch {
+            scheme: "sqlserver",
+            user: String::new(),
+            server: server.addr().to_string(),
+            database: "appdb".to_owned(),
+            keys: vec![
+                key("identity", "password-file"),
+                key("tls", "off"),
+                key("listen", "127.0.0.1:0"),
+            ],
+            settings: Vec::new(),
+            log_level: "entrapool=debug,info".to_owned(),
+            config: None,
+            http: "127.0.0.1:0".to_owned(),
+            programs: PathBuf::new(),
         }
     }
 }
@@ -160,12 +197,17 @@ impl Launch {
             // A comma as such divides a list; no value in the tests has one in it.
             .replace("%2C", ",");
         let Self {
+            scheme,
             user,
             server,
             database,
             ..
         } = self;
-        format!("postgres://{user}@{server}/{database}?{keys}")
+        let user = match user.as_str() {
+            "" => String::new(),
+            user => format!("{user}@"),
+        };
+        format!("{scheme}://{user}{server}/{database}?{keys}")
     }
 
     /// The same as a configuration file.

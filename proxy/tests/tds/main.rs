@@ -1,0 +1,12 @@
+//! End to end on TDS: the real binary, a server that checks tokens, real clients.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../sidecar/mod.rs"]
+mod sidecar;
+
+mod basics;
+mod scene;
