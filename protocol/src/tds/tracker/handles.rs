@@ -202,7 +202,7 @@ impl Tracker {
     pub(super) fn plan(
         &mut self,
         seen: &Seen<'_>,
-        mut names: Option<&mut Statements>,
+        names: Option<&mut Statements>,
     ) -> Result<Option<Staged>, Violation> {
         let mut plan = std::mem::take(&mut self.handles.plan);
         plan.begin();
@@ -258,7 +258,7 @@ impl Tracker {
             // What comes behind is looked at as it passes, but that is too late for most.
             staged.findings.effects |= Effects::UNKNOWN;
         }
-        if let Some(names) = names.as_deref_mut()
+        if let Some(names) = names
             && is_complete
             && !unneeded.is_empty()
             && unneeded.len() == staged.calls
