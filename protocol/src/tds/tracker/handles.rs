@@ -376,7 +376,10 @@ impl Tracker {
                     self.handle(payload, place, names.as_deref_mut());
                 }
                 Some(Heard::Parameters(text)) => {
-                    self.handles.parameters = text.map(<[u8]>::to_vec);
+                    // Of sp_executesql, nothing is kept.
+                    if self.handles.procedure != procedure::EXECUTE_SQL {
+                        self.handles.parameters = text.map(<[u8]>::to_vec);
+                    }
                 }
                 Some(Heard::Statement(text)) => self.statement(text, names.as_deref_mut()),
                 Some(Heard::NoHandle) => break Err(no_handle()),
