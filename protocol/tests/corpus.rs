@@ -66,3 +66,28 @@ fn scan() {
 fn login() {
     replay("login", checks::login::check);
 }
+
+#[test]
+fn tds_opening() {
+    replay("tds_opening", checks::tds::opening::check);
+}
+
+#[test]
+fn tds_tokens() {
+    replay("tds_tokens", checks::tds::tokens::check);
+}
+
+#[test]
+fn tds_login() {
+    replay("tds_login", checks::tds::login::check);
+}
+
+#[test]
+fn tds_scan() {
+    replay("tds_scan", checks::tds::scan::check);
+}
+
+#[test]
+fn tds_tracker() {
+    replay("tds_tracker", checks::tds::tracker::check);
+}

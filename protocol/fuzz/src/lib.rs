@@ -10,3 +10,4 @@ pub mod login;
 pub mod scan;
 pub mod server;
 pub mod startup;
+pub mod tds;

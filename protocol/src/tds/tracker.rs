@@ -16,7 +16,7 @@ mod state;
 use std::sync::Arc;
 
 pub use back::{Event, Step};
-pub use front::Taken;
+pub use front::{BUFFER, Taken};
 pub use state::SessionState;
 
 use super::effect::Effects;

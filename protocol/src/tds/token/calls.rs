@@ -133,6 +133,9 @@ impl Calls {
     /// `None` at the end of the input.
     pub fn next<'a>(&'a mut self, input: &'a [u8], at: usize) -> (usize, Option<Heard<'a>>) {
         let mut window = Window { input, at };
+        if self.phase == Phase::Lost {
+            return (input.len(), None);
+        }
         loop {
             let turn = match self.machine.run(&mut window) {
                 Ran::Starved => Turn::Starved,
@@ -244,10 +247,7 @@ impl Calls {
                 self.phase = Phase::Parameter(number.saturating_add(1));
                 Turn::Text(number)
             }
-            Phase::Lost => {
-                window.at = window.input.len();
-                Turn::Starved
-            }
+            Phase::Lost => Turn::Starved,
         }
     }
 

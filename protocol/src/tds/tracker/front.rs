@@ -1,5 +1,7 @@
 //! Hot path: no allocation per packet, no copies of passing bytes. From the client to the server.
 
+use std::sync::Arc;
+
 use super::handles::Patch;
 use super::{Fate, Tracker, Values, Whose};
 use crate::Sink;
@@ -8,15 +10,19 @@ use crate::tds::effect::Effects;
 use crate::tds::message::{self, Report};
 use crate::tds::packet::{self, HEADER, Header, Kind};
 use crate::tds::reader::Reader;
+use crate::tds::scan::lexer::lower;
 use crate::tds::scan::{self, Findings};
-use crate::tds::settings::recognise;
-use crate::tds::statements::{Statements, Watch};
+use crate::tds::settings::leading;
+use crate::tds::statements::{Statement, Statements, Watch};
+use crate::tds::token::{DONE, Done};
 
 /// As much of a batch is waited for before any of it is sent, in bytes of its packets: its text is
 /// looked at, if it is no longer.
 const LARGEST_BATCH: usize = scan::LONGEST + 2 * 1024;
 /// The same for calls: a statement's text is kept up to 64 KiB.
 const LARGEST_CALLS: usize = 72 * 1024;
+/// No more of a client's bytes has to be held at a time, in bytes.
+pub const BUFFER: usize = LARGEST_CALLS + packet::LARGEST;
 
 /// What [`Tracker::front`] made of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +49,10 @@ pub(super) enum Decision {
     Pass,
     /// It goes nowhere: its answer is in `replies`.
     Answered,
-    /// A request of ours goes first.
-    Stall,
+    /// The backend has to get this statement first.
+    Prepare(Arc<Statement>),
+    /// It has to let go of others first.
+    Unprepare,
 }
 
 /// A message, as far as it is here.
@@ -57,6 +65,8 @@ pub(super) struct Seen<'m> {
     bytes: usize,
     /// The status of the first one.
     pub(super) status: u8,
+    /// Whether its last packet says that the client has changed its mind.
+    ignored: bool,
 }
 
 impl Seen<'_> {
@@ -153,7 +163,7 @@ impl Tracker {
             return Ok(Action::Stall);
         }
         let mut gathered = std::mem::take(&mut self.gathered);
-        let looks = names.is_some() || self.dictionary.watch() != Watch::Nothing;
+        let looks = self.looks(names.as_deref());
         let limit = match header.kind {
             Kind::Batch if looks => LARGEST_BATCH,
             Kind::Rpc if looks => LARGEST_CALLS,
@@ -161,7 +171,7 @@ impl Tracker {
         };
         let decided = match look(header, rest, limit, &mut gathered) {
             Ok(Some(seen)) => self
-                .decide(header.kind, &seen, looks, names.as_deref_mut(), out)
+                .decide(header.kind, &seen, names.as_deref_mut())
                 .map(|decision| Some((decision, seen.bytes))),
             Ok(None) => Ok(None),
             Err(violation) => Err(violation),
@@ -170,7 +180,18 @@ impl Tracker {
         match decided? {
             None => Ok(Action::Wait),
             Some((Decision::Answered, bytes)) => Ok(Action::Took(bytes)),
-            Some((Decision::Stall, _)) => Ok(Action::Stall),
+            Some((Decision::Prepare(statement), _)) => {
+                let mut ours = Vec::new();
+                self.inject_prepare(&statement, &mut ours);
+                out.put(&ours);
+                Ok(Action::Stall)
+            }
+            Some((Decision::Unprepare, _)) => {
+                let mut ours = Vec::new();
+                self.inject_unprepare(&mut ours);
+                out.put(&ours);
+                Ok(Action::Stall)
+            }
             Some((Decision::Pass, _)) => {
                 if header.resets() {
                     self.reset_wanted = false;
@@ -186,11 +207,17 @@ impl Tracker {
         &mut self,
         kind: Kind,
         seen: &Seen<'_>,
-        looks: bool,
-        mut names: Option<&mut Statements>,
-        out: &mut impl Sink,
+        names: Option<&mut Statements>,
     ) -> Result<Decision, Violation> {
         self.bulk &= kind == Kind::Bulk;
+        if seen.ignored {
+            // What the server would say (2.2.1.7).
+            message::answer(self.size, &mut self.replies, |out| {
+                message::done(out, DONE, Done::ERROR, 0);
+            });
+            return Ok(Decision::Answered);
+        }
+        let looks = self.looks(names.as_deref());
         if kind == Kind::Bulk {
             self.owe(kind, Fate::Forward);
             return Ok(Decision::Pass);
@@ -201,33 +228,8 @@ impl Tracker {
         })?;
         let behind = seen.body.get(headers.length..).unwrap_or_default();
         let decision = match kind {
-            Kind::Batch if looks => self.batch(behind, seen, names.as_deref_mut()),
-            Kind::Rpc if looks => {
-                let Some(mut staged) = self.plan(seen, names.as_deref_mut())? else {
-                    return Ok(Decision::Answered);
-                };
-                if let Some(statement) = staged.missing.take() {
-                    let mut ours = Vec::new();
-                    self.inject_prepare(&statement, &mut ours);
-                    out.put(&ours);
-                    return Ok(Decision::Stall);
-                }
-                if self.handles.has_many_stale() {
-                    let mut ours = Vec::new();
-                    self.inject_unprepare(&mut ours);
-                    out.put(&ours);
-                    return Ok(Decision::Stall);
-                }
-                match self.refuses(staged.findings, seen) {
-                    Some(report) => self.refuse(&report),
-                    None => {
-                        self.owe(kind, Fate::Forward);
-                        self.note_findings(staged.findings);
-                        self.handles.begin_message(staged.calls);
-                        Decision::Pass
-                    }
-                }
-            }
+            Kind::Batch if looks => self.batch(behind, seen, names),
+            Kind::Rpc if looks => self.calls(seen, names)?,
             Kind::Transaction => {
                 self.owe(kind, Fate::Forward);
                 // 0, 1 and 6: GET_DTC_ADDRESS, PROPAGATE, PROMOTE.
@@ -260,6 +262,34 @@ impl Tracker {
         Ok(decision)
     }
 
+    /// Whether anything of a request is looked at, or everything passes.
+    fn looks(&self, names: Option<&Statements>) -> bool {
+        names.is_some() || self.dictionary.watch() != Watch::Nothing
+    }
+
+    fn calls(
+        &mut self,
+        seen: &Seen<'_>,
+        names: Option<&mut Statements>,
+    ) -> Result<Decision, Violation> {
+        let Some(staged) = self.plan(seen, names)? else {
+            return Ok(Decision::Answered);
+        };
+        if let Some(report) = self.refuses(staged.findings, seen) {
+            return Ok(self.refuse(&report));
+        }
+        if let Some(statement) = staged.missing {
+            return Ok(Decision::Prepare(statement));
+        }
+        if self.handles.has_many_stale() {
+            return Ok(Decision::Unprepare);
+        }
+        self.owe(Kind::Rpc, Fate::Forward);
+        self.note_findings(staged.findings);
+        self.handles.begin_message(staged.calls);
+        Ok(Decision::Pass)
+    }
+
     fn batch(&mut self, text: &[u8], seen: &Seen<'_>, names: Option<&mut Statements>) -> Decision {
         if let Some(names) = names.filter(|_| seen.whole && !seen.resets())
             && self.unprepare_in_text(text, names)
@@ -275,25 +305,29 @@ impl Tracker {
             self.note_findings(Findings::unknown());
             return Decision::Pass;
         }
-        if let Some(changes) = recognise(text, &mut self.lowered) {
-            self.owe(Kind::Batch, Fate::Forward);
-            if changes
-                .iter()
-                .any(|change| change.key() == "implicit_transactions")
-            {
-                self.note(Effects::IMPLICIT);
-            }
-            if let Some(owed) = &mut self.owed {
-                owed.changes = changes;
-            }
-            return Decision::Pass;
-        }
-        let findings = scan::scan(text, &mut self.lowered);
+        lower(text, &mut self.lowered);
+        let (changes, behind) = leading(text, &self.lowered);
+        let findings = match self.lowered.get(behind..) {
+            None | Some([]) => Findings::default(),
+            Some(rest) => scan::scan_lowered(rest),
+        };
         if let Some(report) = self.refuses(findings, seen) {
             return self.refuse(&report);
         }
         self.owe(Kind::Batch, Fate::Forward);
         self.note_findings(findings);
+        if changes
+            .iter()
+            .any(|change| change.key() == "implicit_transactions")
+        {
+            self.note(Effects::IMPLICIT);
+        }
+        // Others behind them: together they can't be repeated.
+        if findings.effects.any(Effects::SETTING | Effects::UNKNOWN) {
+            self.note(Effects::SETTING);
+        } else if let Some(owed) = &mut self.owed {
+            owed.changes = changes;
+        }
         Decision::Pass
     }
 
@@ -334,8 +368,7 @@ impl Tracker {
         let total = header.total();
         let packet = rest.get(..total).unwrap_or_default();
         let payload = packet.get(HEADER..).unwrap_or_default();
-        let looks = names.is_some() || self.dictionary.watch() != Watch::Nothing;
-        if header.kind == Kind::Rpc && looks {
+        if header.kind == Kind::Rpc && self.looks(names.as_deref()) {
             let next = rest.get(total..).unwrap_or_default();
             if !self.hear_calls(payload, header, next, names)? {
                 return Ok(Action::Wait);
@@ -380,23 +413,24 @@ fn look<'m>(
     gathered: &'m mut Vec<u8>,
 ) -> Result<Option<Seen<'m>>, Violation> {
     let first = header.payload(rest).unwrap_or_default();
-    let seen = |body: &'m [u8], whole: bool, bytes: usize| {
+    let seen = |body: &'m [u8], last: Header, bytes: usize| {
         Ok(Some(Seen {
             body,
-            whole,
+            whole: last.is_last(),
             bytes,
             status: header.status,
+            ignored: last.is_last() && last.status & packet::IGNORE != 0,
         }))
     };
     if header.is_last() || limit == 0 {
-        return seen(first, header.is_last(), header.total());
+        return seen(first, header, header.total());
     }
     gathered.clear();
     gathered.extend_from_slice(first);
     let mut at = header.total();
     loop {
         if at > limit {
-            return seen(gathered, false, at);
+            return seen(gathered, header, at);
         }
         let packet = rest.get(at..).unwrap_or_default();
         let Some(next) = Header::read(packet)? else {
@@ -414,7 +448,7 @@ fn look<'m>(
         gathered.extend_from_slice(payload);
         at += next.total();
         if next.is_last() {
-            return seen(gathered, true, at);
+            return seen(gathered, next, at);
         }
     }
 }

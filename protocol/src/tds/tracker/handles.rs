@@ -202,7 +202,7 @@ impl Tracker {
     pub(super) fn plan(
         &mut self,
         seen: &Seen<'_>,
-        mut names: Option<&mut Statements>,
+        names: Option<&mut Statements>,
     ) -> Result<Option<Staged>, Violation> {
         let mut plan = std::mem::take(&mut self.handles.plan);
         plan.begin();
@@ -258,7 +258,7 @@ impl Tracker {
             // What comes behind is looked at as it passes, but that is too late for most.
             staged.findings.effects |= Effects::UNKNOWN;
         }
-        if let Some(names) = names.as_deref_mut()
+        if let Some(names) = names
             && is_complete
             && !unneeded.is_empty()
             && unneeded.len() == staged.calls
@@ -376,7 +376,10 @@ impl Tracker {
                     self.handle(payload, place, names.as_deref_mut());
                 }
                 Some(Heard::Parameters(text)) => {
-                    self.handles.parameters = text.map(<[u8]>::to_vec);
+                    // Of sp_executesql, nothing is kept.
+                    if self.handles.procedure != procedure::EXECUTE_SQL {
+                        self.handles.parameters = text.map(<[u8]>::to_vec);
+                    }
                 }
                 Some(Heard::Statement(text)) => self.statement(text, names.as_deref_mut()),
                 Some(Heard::NoHandle) => break Err(no_handle()),

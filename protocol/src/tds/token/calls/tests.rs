@@ -176,6 +176,24 @@ fn tables_are_passed_over() {
 }
 
 #[test]
+fn what_is_lost_is_told_once() {
+    let mut message = HEADERS.to_vec();
+    // A type that nobody knows, then what could be a parameter.
+    message.extend([1, 0, b'p', 0, 0, 0, 0, 0, 0xcc]);
+    message.extend([0, 0, 0x38, 1, 2, 3, 4]);
+    for cut in HEADERS.len() + 9..message.len() {
+        let (left, right) = message.split_at(cut);
+        let (all, complete) = heard(&[left, right]);
+        assert_eq!(
+            all.iter().filter(|heard| **heard == "Lost").count(),
+            1,
+            "{all:?}"
+        );
+        assert!(!complete);
+    }
+}
+
+#[test]
 fn handles_that_are_none() {
     let mut message = HEADERS.to_vec();
     message.extend([0xff, 0xff, 12, 0, 0, 0]);

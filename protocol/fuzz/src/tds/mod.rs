@@ -1,0 +1,7 @@
+//! The checks of TDS.
+
+pub mod login;
+pub mod opening;
+pub mod scan;
+pub mod tokens;
+pub mod tracker;
