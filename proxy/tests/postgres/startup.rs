@@ -129,15 +129,9 @@ async fn startup_parameters_hold_on_every_backend() {
         .options("-c extra_float_digits=1 -c TimeZone=Asia/Kolkata --work-mem=5MB -c my.own=a\\ b");
     let client = proxy.client_with(&config).await;
     let other = proxy.client().await;
-    // Takes a backend away for a while, so that the client gets the other one.
     let blocker = proxy.client().await;
     let mut seen = std::collections::BTreeSet::new();
-    for round in 0..6 {
-        if round % 2 == 0 {
-            blocker.batch_execute("begin").await.unwrap();
-        }
-        let own = other.query_one("show TimeZone", &[]).await.unwrap();
-        assert_eq!(own.get::<_, String>(0), "UTC");
+    let mut check = async || {
         let row = client.query_one(
             "select pg_backend_pid(), array[current_setting('application_name'), \
              current_setting('extra_float_digits'), current_setting('TimeZone'), \
@@ -148,16 +142,17 @@ async fn startup_parameters_hold_on_every_backend() {
         seen.insert(row.get::<_, i32>(0));
         let settings: Vec<String> = row.get(1);
         assert_eq!(settings, ["ledger", "1", "Asia/Kolkata", "5MB", "a b"]);
-        if round % 2 == 1 {
-            blocker.batch_execute("commit").await.unwrap();
-            // The client runs now on the backend that the blocker has used.
-            other.batch_execute("begin").await.unwrap();
-            let row = client.query_one("select pg_backend_pid(), current_setting('work_mem')", &[]);
-            let row = row.await.unwrap();
-            seen.insert(row.get(0));
-            assert_eq!(row.get::<_, String>(1), "5MB");
-            other.batch_execute("commit").await.unwrap();
-        }
+    };
+    for _ in 0..3 {
+        // The client gets the backend that the blocker leaves, then the one that it gives back.
+        blocker.batch_execute("begin").await.unwrap();
+        check().await;
+        other.batch_execute("begin").await.unwrap();
+        let own = other.query_one("show TimeZone", &[]).await.unwrap();
+        assert_eq!(own.get::<_, String>(0), "UTC");
+        blocker.batch_execute("commit").await.unwrap();
+        check().await;
+        other.batch_execute("commit").await.unwrap();
     }
     assert_eq!(seen.len(), 2, "it ran on both backends");
 }
