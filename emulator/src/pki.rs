@@ -14,6 +14,7 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS12;
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tempfile::TempDir;
@@ -171,7 +172,11 @@ impl ServerCertificate {
 
     /// The same with TLS 1.2 only.
     pub(crate) fn tls12_server_config(&self) -> Result<Arc<ServerConfig>, Error> {
-        Ok(Arc::new(self.config(&[&TLS12])?))
+        let mut config = self.config(&[&TLS12])?;
+        // A resumed handshake ends with the client, whose next bytes are not the handshake's; they
+        // can't be told apart here once TLS has read ahead.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Arc::new(config))
     }
 
     /// The same, speaking this protocol only to clients that offer any (ALPN).

@@ -2,6 +2,7 @@
 
 pub mod effect;
 pub mod error;
+pub mod lazy;
 pub mod login;
 pub mod login7;
 pub mod message;

@@ -21,7 +21,7 @@ pub use state::SessionState;
 
 use super::effect::Effects;
 use super::message::{self, Prepare, Sending};
-use super::packet::{self, Kind};
+use super::packet::{self, Header, Kind};
 use super::settings::Change;
 use super::statements::{Dictionary, Statement};
 use super::token::{Layout, Walker};
@@ -122,7 +122,9 @@ enum Purpose {
 struct Transaction {
     /// As the server calls it; 0 if there is none.
     descriptor: u64,
-    /// The server has told of one: it tells of all.
+    /// As its client calls it, who was told of it before it had a backend.
+    alias: Option<u64>,
+    /// The server has told of one that a text began: it tells of all.
     announced: bool,
     /// A text has begun one, and the server says nothing.
     suspected: bool,
@@ -315,6 +317,32 @@ impl Tracker {
         self.inject_text(message::CLEAN, Fate::Swallow(Purpose::Batch), out)
     }
 
+    /// Begins a transaction of which the client was told already, as `alias` if the server tells of
+    /// transactions. `request` is the client's own, in one packet: see [`lazy`](super::lazy). It has
+    /// to go well, as [`Tracker::inject_batch`]. Returns whether it was sent.
+    #[must_use]
+    pub fn inject_begin(&mut self, request: &[u8], alias: Option<u64>, out: &mut Vec<u8>) -> bool {
+        let Ok(Some(header)) = Header::read(request) else {
+            return false;
+        };
+        if self.is_busy() {
+            return false;
+        }
+        let at = out.len();
+        out.extend_from_slice(request);
+        let Sending { status, .. } = self.sending_of_ours();
+        if let Some(place) = out.get_mut(at + 1) {
+            *place |= status;
+        }
+        self.owe(header.kind, Fate::Swallow(Purpose::Batch));
+        self.transaction.alias = alias;
+        let begins = matches!(header.kind, Kind::Batch);
+        if let Some(owed) = self.owed.as_mut().filter(|_| begins) {
+            owed.effects = Effects::BEGIN;
+        }
+        true
+    }
+
     /// Asks what the session has left: see [`probe`]. The answer comes as [`Event::Reported`].
     /// Returns whether it was sent: not while the backend is busy.
     #[must_use]
@@ -342,7 +370,11 @@ impl Tracker {
             false => 0,
         };
         Sending {
-            descriptor: self.transaction.descriptor,
+            // A reset comes before the request, and ends the transaction.
+            descriptor: match status {
+                0 => self.transaction.descriptor,
+                _ => 0,
+            },
             status,
             size: self.size,
         }

@@ -9,7 +9,8 @@ use entrapool_protocol::tds::tracker::Values;
 use super::backend::Backend;
 use crate::config::PoolMode;
 
-/// Stages what gives `wanted` to the backend. `owner` is the number of the session that gets it.
+/// Stages what gives `wanted` to the backend. `owner` is the number of the session that gets it, and
+/// whether it is its first.
 ///
 /// A reset alone rides on the session's own first request; a batch of ours goes first, and that
 /// request waits for it. Returns whether settings had to be given.
@@ -18,12 +19,13 @@ pub(super) fn adapt(
     backend: &mut Backend,
     owner: u64,
     wanted: &Arc<Settings>,
-    mode: PoolMode,
+    (mode, is_new): (PoolMode, bool),
 ) -> bool {
     let same = backend.owner == owner;
     let first = backend.owner == 0;
     backend.owner = owner;
-    backend.tracker.set_values(match same || first {
+    // A session that has been elsewhere has left its values there.
+    backend.tracker.set_values(match same || (first && is_new) {
         true => Values::Own,
         false => Values::Foreign,
     });

@@ -297,6 +297,7 @@ impl Connector {
             owner: 0,
             soiled: false,
             state,
+            first_state: state,
             stale_at: self.stale_at(token),
             peer,
         })

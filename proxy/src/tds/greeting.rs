@@ -7,12 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use entrapool_protocol::tds::login::Welcome;
 use entrapool_protocol::tds::statements::{Dictionary, Watch};
 
+use super::session::lazily::Announcing;
+
 /// What all backends of a pool share.
 pub(super) struct Shared {
     pub(super) dictionary: Arc<Dictionary>,
     /// Some client has asked for what an earlier request gave it (`@@IDENTITY`): from now on who
     /// changes that keeps its backend.
     pub(super) recalls: AtomicBool,
+    /// Whether the servers tell of transactions that a text begins.
+    pub(super) announcing: Announcing,
     welcome: Mutex<Option<Arc<Welcome>>>,
 }
 
@@ -21,6 +25,7 @@ impl Shared {
         Self {
             dictionary: Arc::new(Dictionary::new(watch)),
             recalls: AtomicBool::new(false),
+            announcing: Announcing::default(),
             welcome: Mutex::default(),
         }
     }

@@ -4,6 +4,7 @@
 //! (`borrow`), everything is relayed both ways (`poll_relay`) until the backend could change
 //! hands, and [`judge`] says whether it does (`part_with`).
 
+pub(super) mod lazily;
 mod relay;
 mod remains;
 mod waiting;
@@ -28,6 +29,7 @@ use crate::session::ending::Ending;
 use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
 use crate::session::registry::{Registered, Signal};
 use crate::session::wire::Socket;
+use lazily::{Begun, First};
 use relay::{Hold, Outcome};
 use remains::Pins;
 
@@ -42,6 +44,10 @@ pub(super) struct Session {
     statements: Statements,
     /// What it can't take to another backend; `None` if there is nothing.
     pins: Option<Box<Pins>>,
+    /// Whether it has had no backend yet.
+    is_new: bool,
+    /// A transaction that has done nothing yet.
+    begun: Option<Begun>,
     /// What was read of the client's next request already; empty but for clients that did not
     /// wait for an answer.
     ahead: Box<[u8]>,
@@ -87,6 +93,8 @@ impl Session {
             settings: Arc::default(),
             statements: Statements::new(),
             pins: None,
+            is_new: true,
+            begun: None,
             ahead: ahead.into_boxed_slice(),
             packet_size,
         }
@@ -129,17 +137,19 @@ impl Session {
 
     /// Waits for the client, borrows a backend, relays until they part.
     async fn turn(&mut self) -> Result<(), End> {
-        std::future::poll_fn(|cx| self.poll_idle(cx)).await?;
-        let now = Instant::now();
-        let lease = match self.pool.try_lease(self.registered.number, now) {
-            Some(lease) => {
+        let mut now = None;
+        let first = std::future::poll_fn(|cx| self.poll_first(&mut now, cx)).await?;
+        let now = now.unwrap_or_else(Instant::now);
+        let lease = match first {
+            First::Lease(lease) => {
                 self.route.metrics.pool_wait.observe(0.0);
                 lease
             }
-            None => match Box::pin(self.wait_for_backend(now, Vec::new())).await? {
+            First::Wait(bytes) => match Box::pin(self.wait_for_backend(now, bytes)).await? {
                 Some(lease) => lease,
                 None => return Ok(()),
             },
+            First::Answer(answer, ahead) => return Box::pin(self.tell(&answer, ahead)).await,
         };
         self.hold(lease, now).await
     }

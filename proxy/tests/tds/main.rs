@@ -9,4 +9,8 @@
 mod sidecar;
 
 mod basics;
+mod lazily;
+mod login;
 mod scene;
+mod state;
+mod upstream;

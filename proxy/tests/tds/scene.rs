@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entrapool_emulator::tds::{Profile, TdsServer, TdsServerBuilder};
-use entrapool_emulator::{LocalAzure, ServerChoice};
+use entrapool_emulator::{LocalAzure, LocalAzureBuilder, ServerChoice};
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
@@ -32,7 +32,16 @@ impl Scene {
         server: impl FnOnce(TdsServerBuilder) -> TdsServerBuilder,
         launch: impl FnOnce(Launch) -> Launch,
     ) -> Self {
-        let azure = LocalAzure::builder().server(ServerChoice::Embedded);
+        Self::on(LocalAzure::builder(), server, launch).await
+    }
+
+    /// The same, on another Azure.
+    pub(crate) async fn on(
+        azure: LocalAzureBuilder,
+        server: impl FnOnce(TdsServerBuilder) -> TdsServerBuilder,
+        launch: impl FnOnce(Launch) -> Launch,
+    ) -> Self {
+        let azure = azure.server(ServerChoice::Embedded);
         let azure = azure.start().await.expect("the local Azure starts");
         let builder = azure.sql_server().expect("a certificate");
         let server = server(builder.database("otherdb")).start().await;
@@ -50,12 +59,20 @@ impl Scene {
 
     /// A server that tells little and checks passwords, without TLS.
     pub(crate) async fn bare(launch: impl FnOnce(Launch) -> Launch) -> Self {
-        let server = TdsServer::builder()
+        Self::bare_with(|server| server, launch).await
+    }
+
+    /// The same, on another server.
+    pub(crate) async fn bare_with(
+        server: impl FnOnce(TdsServerBuilder) -> TdsServerBuilder,
+        launch: impl FnOnce(Launch) -> Launch,
+    ) -> Self {
+        let builder = TdsServer::builder()
             .database("appdb")
             .database("otherdb")
             .password("sa", "open-sesame")
             .profile(Profile::Bare);
-        let server = server.start().await.expect("the server starts");
+        let server = server(builder).start().await.expect("the server starts");
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("password");
         std::fs::write(&file, "open-sesame").expect("a file");

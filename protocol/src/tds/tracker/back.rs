@@ -236,6 +236,10 @@ impl Tracker {
                 Some(Said::Change(change)) => {
                     let is_reset = change == Some(EnvChange::Reset);
                     let hides = is_reset && self.hides_reset();
+                    let ends = change == Some(EnvChange::Ended);
+                    if ends && let Some(alias) = self.transaction.alias.take() {
+                        rename(cutting.payload, at, alias);
+                    }
                     self.change(change)?;
                     if hides {
                         cutting.cut(begin.unwrap_or(0), at);
@@ -360,7 +364,12 @@ impl Tracker {
         let fact = match change {
             EnvChange::Began(descriptor) => {
                 self.transaction.descriptor = descriptor;
-                self.transaction.announced = true;
+                // Some tell of those alone that the transaction manager was asked for.
+                let by_text = self
+                    .owed
+                    .as_ref()
+                    .is_some_and(|owed| owed.kind != Kind::Transaction);
+                self.transaction.announced |= by_text;
                 self.transaction.suspected = false;
                 return Ok(());
             }
@@ -543,7 +552,18 @@ impl Tracker {
             self.transaction.suspected = self.transaction.descriptor == 0;
         } else if effects.any(Effects::END) {
             self.transaction.suspected = false;
+            self.transaction.descriptor = 0;
+            self.transaction.alias = None;
         }
+    }
+}
+
+/// Puts the client's own descriptor into an ENVCHANGE that ends at `end`, where it says what has
+/// ended: its last eight bytes.
+fn rename(payload: &mut [u8], end: usize, alias: u64) {
+    let begin = end.checked_sub(9);
+    if let Some([8, place @ ..]) = begin.and_then(|begin| payload.get_mut(begin..end)) {
+        place.copy_from_slice(&alias.to_le_bytes());
     }
 }
 

@@ -247,19 +247,29 @@ impl Tracker {
             if headers.notifies {
                 self.note(Effects::NOTIFICATION);
             }
-            if let Some(at) = headers.descriptor_at
-                && self.transaction.descriptor == 0
-                && seen
-                    .body
-                    .get(at..at + 8)
-                    .is_some_and(|bytes| bytes != [0; 8])
-            {
-                // Its client was told of the end of that one; another backend knows nothing of it.
-                self.handles.patches.push(Patch::zero(at));
-                self.handles.patches.push(Patch::zero(at + 4));
+            if let Some(at) = headers.descriptor_at {
+                self.translate_descriptor(seen.body, at);
             }
         }
         Ok(decision)
+    }
+
+    /// The transaction that a request belongs to, in the server's words.
+    fn translate_descriptor(&mut self, body: &[u8], at: usize) {
+        let said = body.get(at..).and_then(|rest| rest.first_chunk::<8>());
+        let Some(said) = said.map(|bytes| u64::from_le_bytes(*bytes)) else {
+            return;
+        };
+        let is_alias = self.transaction.alias == Some(said);
+        // Without a transaction, its client was told of the end of that one; another backend knows
+        // nothing of it.
+        if said != 0 && (self.transaction.descriptor == 0 || is_alias) {
+            let [a, b, c, d, e, f, g, h] = self.transaction.descriptor.to_le_bytes();
+            self.handles.patches.push(Patch::whole(at, [a, b, c, d]));
+            self.handles
+                .patches
+                .push(Patch::whole(at + 4, [e, f, g, h]));
+        }
     }
 
     /// Whether anything of a request is looked at, or everything passes.

@@ -30,12 +30,7 @@ pub(super) struct Patch {
 }
 
 impl Patch {
-    /// Four zeros.
-    pub(super) fn zero(at: usize) -> Self {
-        Self::whole(at, [0; 4])
-    }
-
-    fn whole(at: usize, value: [u8; 4]) -> Self {
+    pub(super) fn whole(at: usize, value: [u8; 4]) -> Self {
         Self {
             at,
             value,

@@ -145,8 +145,13 @@ impl Session {
     /// Lets the tracker book what the client sent. Returns whether any of it was taken.
     #[inline]
     fn stage(&mut self, hold: &mut Hold) -> Result<bool, Outcome> {
+        let before = hold.lease.wire.staged();
         if !hold.adapted {
             self.adapt(hold);
+        }
+        if self.begins_first(hold) {
+            hold.has_pending = true;
+            return Ok(hold.lease.wire.staged() > before);
         }
         let Backend {
             tracker,
@@ -159,7 +164,6 @@ impl Session {
             hold.query_since = Some(now);
             hold.transaction_since.get_or_insert(now);
         }
-        let before = wire.staged();
         let names = self.route.mode().shares().then_some(&mut self.statements);
         let taken = tracker
             .front(from_client.filled(), names, wire)
@@ -172,15 +176,10 @@ impl Session {
     }
 
     /// Makes the backend look like the session's, before the first that the session sends.
-    fn adapt(&self, hold: &mut Hold) {
+    fn adapt(&mut self, hold: &mut Hold) {
         hold.adapted = true;
-        let mode = self.route.mode();
-        if adapt(
-            &mut hold.lease,
-            self.registered.number,
-            &self.settings,
-            mode,
-        ) {
+        let how = (self.route.mode(), std::mem::take(&mut self.is_new));
+        if adapt(&mut hold.lease, self.registered.number, &self.settings, how) {
             self.route.metrics.settings_carried.inc();
         }
     }
@@ -255,7 +254,12 @@ impl Session {
                     hold.answered(&self.route.metrics);
                     self.note(hold);
                 }
-                Event::OwnAnswered => hold.lease.tracker.set_values(Values::Foreign),
+                Event::OwnAnswered => {
+                    hold.lease.tracker.set_values(Values::Foreign);
+                    // What it made different is ours to know.
+                    let _ = hold.lease.tracker.take_facts();
+                    hold.lease.state = hold.lease.tracker.state().hash();
+                }
                 Event::OwnFailed(error) => return Err(Outcome::BadSettings(error)),
                 Event::Reported(tokens) => {
                     hold.lease.tracker.set_values(Values::Foreign);

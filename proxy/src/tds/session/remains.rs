@@ -8,7 +8,7 @@ use entrapool_metrics::{Label as _, PinGuard, PinReason, ProbeResult};
 use entrapool_protocol::Sink;
 use entrapool_protocol::tds::effect::Effects;
 use entrapool_protocol::tds::probe::Answer;
-use entrapool_protocol::tds::settings::Settings;
+use entrapool_protocol::tds::settings::{Change, Settings};
 use entrapool_protocol::tds::tracker::{Fact, Whose};
 
 use super::Session;
@@ -82,14 +82,27 @@ impl Session {
                 }
                 (Whose::Client, Fact::Reset) => {
                     self.own(hold, Settings::default());
+                    hold.lease.state = hold.lease.first_state;
                     hold.lease.residue = Effects::default();
                     hold.lease.soiled = false;
                     self.pin(Effects::default());
                 }
-                // USE among other things says so in its text, too; the rest is told for clients.
-                (_, Fact::Database(_) | Fact::Language(_) | Fact::Collation(_))
-                | (Whose::Ours, Fact::Settings(_) | Fact::Reset) => {}
+                // USE among other things; where it is alone, the settings say the same behind it.
+                (Whose::Client, Fact::Database(name)) => {
+                    let mut settings = Settings::clone(&self.settings);
+                    if !settings.apply(&[Change::database(&name)]) {
+                        hold.lease.residue |= Effects::SETTING;
+                    }
+                    self.own(hold, settings);
+                }
+                // It went with the request, which may have changed the state behind it.
+                (Whose::Ours, Fact::Reset) => hold.lease.state = hold.lease.first_state,
+                (Whose::Client, Fact::Language(_) | Fact::Collation(_)) | (Whose::Ours, _) => {}
             }
+        }
+        if effects.any(Effects::BEGIN) {
+            let tells = hold.lease.tracker.announces_transactions();
+            self.pool.shared().announcing.learn(tells);
         }
         if !effects.is_empty() {
             let left = self.advance(effects);
@@ -236,7 +249,12 @@ impl Session {
         if !failed {
             hold.lease.tracker.no_transaction();
         }
-        let state = found.only(ASKABLE) | self.lasting(hold, suspected);
+        let mut state = found.only(ASKABLE) | self.lasting(hold, suspected);
+        let told = hold.lease.tracker.state();
+        if told.is_told() && !told.is_recoverable() && state.is_empty() {
+            // There is something that nobody has a name for.
+            state = Effects::UNKNOWN;
+        }
         self.route.metrics.probes.inc(if failed {
             ProbeResult::Failed
         } else if state.is_empty() {

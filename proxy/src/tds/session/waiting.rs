@@ -45,13 +45,11 @@ impl Session {
         self.route.metrics.pool_wait.observe(waited);
         match queued {
             Ok(mut lease) => {
-                self.route.count(Direction::ClientIn, pending.len());
                 lease.from_client.append(&pending);
                 Ok(Some(lease))
             }
             Err(Stop::Cancelled(taken)) => {
                 self.route.metrics.cancels.inc(CancelResult::Waiting);
-                self.route.count(Direction::ClientIn, taken);
                 pending.drain(..taken);
                 self.ahead = pending.into_boxed_slice();
                 self.answer_attention().await.map(|()| None)
@@ -80,7 +78,7 @@ impl Session {
                     Poll::Ready(Ok(0) | Err(_)) => {
                         return Poll::Ready(Err(Stop::End(End::silent(Cause::Gone))));
                     }
-                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Ok(count)) => self.route.count(Direction::ClientIn, count),
                 }
                 if let Some(taken) = cancelled(pending) {
                     return Poll::Ready(Err(Stop::Cancelled(taken)));
