@@ -14,6 +14,7 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS12;
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tempfile::TempDir;
@@ -169,9 +170,12 @@ impl ServerCertificate {
         Ok(Arc::new(self.config(ALL_VERSIONS)?))
     }
 
-    /// The same with TLS 1.2 only.
+    /// The same with TLS 1.2 only, for handshakes inside another protocol. Sessions are not resumed:
+    /// the client would end such a handshake, and what it sends next could be taken for a part of it.
     pub(crate) fn tls12_server_config(&self) -> Result<Arc<ServerConfig>, Error> {
-        Ok(Arc::new(self.config(&[&TLS12])?))
+        let mut config = self.config(&[&TLS12])?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Arc::new(config))
     }
 
     /// The same, speaking this protocol only to clients that offer any (ALPN).
