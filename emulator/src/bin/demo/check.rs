@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use entrapool_emulator::LocalAzure;
+use entrapool_emulator::tds::TdsServer;
 
-use crate::metrics;
+use crate::clients::{self, Answer};
+use crate::metrics::{self, Token};
 use crate::proxy::Proxy;
 
 /// Refreshing at half of the life must have happened by then, with room for a slow machine.
@@ -13,67 +15,75 @@ const REFRESH_PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(200);
 
 /// Every check in order; the first failure ends it.
-pub(crate) async fn everything(azure: &LocalAzure, proxy: &mut Proxy) -> anyhow::Result<()> {
-    query(azure, proxy).await?;
+pub(crate) async fn everything(
+    azure: &LocalAzure,
+    sql_server: &TdsServer,
+    proxy: &mut Proxy,
+) -> anyhow::Result<()> {
+    queries(azure, proxy).await?;
     println!(
-        "ok  a query without a password was answered as {}",
+        "ok  over both protocols a query without a password was answered as {}",
         azure.role()
     );
+    let by_tds = sql_server.counters().logins();
     let logins = azure.logins();
     ensure!(
-        logins.accepted() > 0 && logins.refused_in_all() == 0,
-        "the database accepted {} logins by token and refused {}",
+        by_tds > 0 && logins.accepted() > by_tds && logins.refused_in_all() == 0,
+        "of {} logins by token that were accepted, {by_tds} were over TDS; {} were refused",
         logins.accepted(),
         logins.refused_in_all()
     );
-    println!("ok  the database accepted the token of that login");
-    let expiry = metrics::token_expiry(proxy.http()).await?;
+    println!("ok  each server accepted the token of its login");
+    let first = metrics::tokens(proxy.http()).await?;
     let now = metrics::now();
     ensure!(
-        expiry > now,
-        "the metrics say that the token expired {} s ago",
-        now - expiry
+        first.len() == 2 && first.iter().all(|token| token.expires > now),
+        "the metrics should tell of two tokens that are valid at {now}, and tell of {first:?}"
     );
     println!(
-        "ok  the metrics tell when the token expires: in {} s",
-        expiry - now
+        "ok  the metrics tell when the tokens expire: the first in {} s",
+        soonest(&first) - now
     );
-    refreshed(azure, proxy, expiry).await?;
-    println!("ok  the token was refreshed before it expired");
-    query(azure, proxy).await?;
+    refreshed(azure, proxy, &first).await?;
+    println!("ok  both tokens were refreshed before they expired");
+    queries(azure, proxy).await?;
     ensure!(
         azure.logins().refused_in_all() == 0,
-        "the database refused a login after the refresh"
+        "a login was refused after the refresh"
     );
     println!("ok  queries go on after the refresh");
     Ok(())
 }
 
-async fn query(azure: &LocalAzure, proxy: &Proxy) -> anyhow::Result<()> {
-    let client = proxy.connect(azure.database()).await?;
-    let row = client
-        .query_one("select current_user, 40 + $1::int", &[&2_i32])
-        .await
-        .context("the query through entrapool failed")?;
-    let (user, sum): (String, i32) = (row.get(0), row.get(1));
+async fn queries(azure: &LocalAzure, proxy: &Proxy) -> anyhow::Result<()> {
+    let database = azure.database();
+    right(azure, &clients::ask_postgres(proxy, database).await?)?;
+    right(azure, &clients::ask_sql_server(proxy, database).await?)
+}
+
+fn right(azure: &LocalAzure, answer: &Answer) -> anyhow::Result<()> {
+    let Answer { user, version, sum } = answer;
     ensure!(
-        user == azure.role() && sum == 42,
-        "the query was answered with {user} and {sum} instead of {} and 42",
+        user == azure.role() && *sum == 42,
+        "{version} answered with {user} and {sum} instead of {} and 42",
         azure.role()
     );
     Ok(())
 }
 
-/// A later expiry in the metrics, and a second token at the issuer.
-async fn refreshed(azure: &LocalAzure, proxy: &mut Proxy, first: u64) -> anyhow::Result<()> {
-    let patience = Duration::from_secs(first.saturating_sub(metrics::now())) + REFRESH_PATIENCE;
+/// Later expiries in the metrics, and as many new tokens at the issuer.
+async fn refreshed(azure: &LocalAzure, proxy: &mut Proxy, first: &[Token]) -> anyhow::Result<()> {
+    let end = soonest(first);
+    let patience = Duration::from_secs(end.saturating_sub(metrics::now())) + REFRESH_PATIENCE;
     let started = Instant::now();
     loop {
         proxy.alive()?;
-        let expiry = metrics::token_expiry(proxy.http()).await?;
+        let tokens = metrics::tokens(proxy.http()).await?;
         let minted = azure.identities().minted();
-        if expiry > first && minted >= 2 {
-            ensure!(metrics::now() <= first, "the refresh came after the expiry");
+        let newer = tokens.iter().zip(first);
+        let newer = newer.filter(|(token, first)| token.expires > first.expires);
+        if newer.count() == first.len() && minted >= 4 {
+            ensure!(metrics::now() <= end, "the refresh came after the expiry");
             return Ok(());
         }
         ensure!(
@@ -84,4 +94,9 @@ async fn refreshed(azure: &LocalAzure, proxy: &mut Proxy, first: u64) -> anyhow:
         );
         tokio::time::sleep(POLL).await;
     }
+}
+
+fn soonest(tokens: &[Token]) -> u64 {
+    let expiries = tokens.iter().map(|token| token.expires);
+    expiries.min().unwrap_or_default()
 }

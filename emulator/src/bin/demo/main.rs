@@ -1,9 +1,10 @@
-//! `cargo demo`: a local Azure, the real proxy on it, and a query through both.
+//! `cargo demo`: a local Azure, the real proxy on it, and a query over each protocol.
 //!
 //! Starts everything, shows what to try, and tells of every token refresh until Ctrl-C. With
 //! `--once` it checks itself instead and ends. Nothing of it stays on the machine.
 
 mod check;
+mod clients;
 mod metrics;
 mod proxy;
 mod show;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
+use entrapool_emulator::tds::TdsServer;
 use entrapool_emulator::{LocalAzure, ServerChoice};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,14 +25,14 @@ const TOKEN_LIFE: u64 = 60;
 /// Shorter for the self-check, which waits for a refresh.
 const TOKEN_LIFE_ONCE: u64 = 12;
 
-/// A local Azure with a database, and entrapool in front of it.
+/// A local Azure with two database servers, and entrapool in front of them.
 #[derive(Debug, Parser)]
 #[command(name = "cargo demo", version)]
 struct Arguments {
     /// Check that everything works, then end: exit code 0 or 1
     #[arg(long)]
     once: bool,
-    /// Which database server; without it, a real PostgreSQL if there is one
+    /// Which PostgreSQL; without it, a real one if this machine has it
     #[arg(long, value_enum)]
     postgres: Option<Server>,
     /// How long tokens live [default: 60, with --once 12]
@@ -49,6 +51,7 @@ enum Server {
 /// What runs.
 struct Demo {
     azure: LocalAzure,
+    sql_server: TdsServer,
     proxy: Proxy,
 }
 
@@ -89,9 +92,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
     };
     // In this order: the proxy first, so that it does not complain of a lost Azure.
-    if let Some(Demo { azure, proxy }) = demo {
-        proxy.stop().await;
-        drop(azure);
+    if let Some(demo) = demo {
+        demo.proxy.stop().await;
+        drop((demo.sql_server, demo.azure));
     }
     outcome
 }
@@ -101,13 +104,26 @@ async fn perform(arguments: &Arguments, demo: &mut Option<Demo>) -> anyhow::Resu
     println!("building entrapool (release)");
     let binary = proxy::build().await?;
     let azure = start_azure(arguments).await?;
-    let proxy = Proxy::start(&binary, &azure)?;
-    let Demo { azure, proxy } = demo.insert(Demo { azure, proxy });
+    let sql_server = azure
+        .sql_server()?
+        .start()
+        .await
+        .context("cannot start the TDS server")?;
+    let proxy = Proxy::start(&binary, &azure, &sql_server)?;
+    let Demo {
+        azure,
+        sql_server,
+        proxy,
+    } = demo.insert(Demo {
+        azure,
+        sql_server,
+        proxy,
+    });
     proxy.ready().await?;
     if arguments.once {
-        return check::everything(azure, proxy).await;
+        return check::everything(azure, sql_server, proxy).await;
     }
-    show::introduce(azure, proxy).await?;
+    show::introduce(azure, sql_server, proxy).await?;
     show::refreshes(azure, proxy).await
 }
 

@@ -6,28 +6,45 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 use entrapool_emulator::probe::Probe;
 
-const EXPIRY: &str = "entrapool_token_expiry_timestamp_seconds";
+const EXPIRY: &str = "entrapool_token_expiry_timestamp_seconds{";
 
-/// When the newest token expires, in epoch seconds.
-pub(crate) async fn token_expiry(http: SocketAddr) -> anyhow::Result<u64> {
+/// A token in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Token {
+    /// What it is for.
+    pub(crate) audience: String,
+    /// In epoch seconds.
+    pub(crate) expires: u64,
+}
+
+/// The newest token for each audience, by audience.
+pub(crate) async fn tokens(http: SocketAddr) -> anyhow::Result<Vec<Token>> {
     let reply = Probe::get(http, "/metrics")
         .send()
         .await
         .context("cannot read the metrics")?;
     ensure!(reply.status == 200, "/metrics answered {}", reply.status);
-    newest(&reply.body).with_context(|| format!("/metrics has no {EXPIRY}"))
+    Ok(read(&reply.body))
 }
 
-/// The highest value of the expiry family in a Prometheus text page.
-fn newest(page: &str) -> Option<u64> {
-    page.lines()
+/// The expiry family in a Prometheus text page.
+fn read(page: &str) -> Vec<Token> {
+    let mut tokens: Vec<_> = page
+        .lines()
         .filter_map(|line| line.strip_prefix(EXPIRY))
-        .filter(|rest| rest.starts_with(['{', ' ']))
-        .filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok())
-        // 0 or less: no token yet.
-        .filter(|value| *value >= 1.0)
-        .map(seconds)
-        .max()
+        .filter_map(|rest| {
+            let (labels, value) = rest.rsplit_once("} ")?;
+            let (_, audience) = labels.split_once("audience=\"")?;
+            Some(Token {
+                audience: audience.split('"').next()?.to_owned(),
+                expires: value.parse::<f64>().ok().map(seconds)?,
+            })
+        })
+        // 0: no token yet.
+        .filter(|token| token.expires > 0)
+        .collect();
+    tokens.sort_by(|one, other| one.audience.cmp(&other.audience));
+    tokens
 }
 
 #[expect(
@@ -51,16 +68,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_expiry_is_read_from_the_page() {
+    fn the_expiries_are_read_from_the_page() {
         let page = "# HELP entrapool_token_expiry_timestamp_seconds x\n\
-                    entrapool_token_expiry_timestamp_seconds{a=\"b c\"} 1700000000\n\
-                    entrapool_token_expiry_timestamp_seconds{a=\"d\"} 1.7000001e9\n\
-                    entrapool_token_expiry_timestamp_seconds_other 9999999999\n";
-        assert_eq!(newest(page), Some(1_700_000_100));
-        assert_eq!(
-            newest("entrapool_token_expiry_timestamp_seconds{} 0\n"),
-            None
-        );
-        assert_eq!(newest(""), None);
+                    entrapool_token_expiry_timestamp_seconds{a=\"b c\",audience=\"y\"} 1700000000\n\
+                    entrapool_token_expiry_timestamp_seconds{audience=\"x\",a=\"d\"} 1.7000001e9\n\
+                    entrapool_token_expiry_timestamp_seconds{audience=\"z\"} 0\n\
+                    entrapool_token_expiry_timestamp_seconds_other{audience=\"x\"} 9999999999\n";
+        let tokens = read(page);
+        let tokens: Vec<_> = tokens
+            .iter()
+            .map(|token| (token.audience.as_str(), token.expires))
+            .collect();
+        assert_eq!(tokens, [("x", 1_700_000_100), ("y", 1_700_000_000)]);
+        assert_eq!(read(""), []);
     }
 }

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use entrapool_emulator::LocalAzure;
 use entrapool_emulator::probe::Probe;
+use entrapool_emulator::tds::TdsServer;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use tokio_postgres::{Client, Config, NoTls};
 use url::form_urlencoded::Serializer;
 
 /// Where PostgreSQL clients look first.
 pub(crate) const POSTGRES_PORT: u16 = 5432;
+/// Where clients of SQL Server look first.
+pub(crate) const SQL_SERVER_PORT: u16 = 1433;
 /// Where the documentation's examples scrape.
 pub(crate) const METRICS_PORT: u16 = 9464;
 
@@ -64,22 +66,28 @@ pub(crate) async fn build() -> anyhow::Result<PathBuf> {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     child: Child,
-    listen: SocketAddr,
+    postgres: SocketAddr,
+    sql_server: SocketAddr,
     http: SocketAddr,
     log: PathBuf,
     _directory: TempDir,
 }
 
 impl Proxy {
-    /// Starts it on the local Azure; it may not be ready yet.
-    pub(crate) fn start(binary: &Path, azure: &LocalAzure) -> anyhow::Result<Self> {
+    /// Starts it on the servers of the local Azure; it may not be ready yet.
+    pub(crate) fn start(
+        binary: &Path,
+        azure: &LocalAzure,
+        server: &TdsServer,
+    ) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("entrapool-demo-")
             .tempdir()
             .context("cannot make a directory for the log")?;
         let log = directory.path().join("entrapool.log");
         let file = std::fs::File::create(&log).context("cannot create the log")?;
-        let listen = address(POSTGRES_PORT)?;
+        let postgres = address(POSTGRES_PORT)?;
+        let sql_server = address(SQL_SERVER_PORT)?;
         let http = address(METRICS_PORT)?;
         let mut command = Command::new(binary);
         // Settings and identities of the person at the keyboard have no part in this.
@@ -95,7 +103,8 @@ impl Proxy {
         let child = command
             .arg("--http")
             .arg(http.to_string())
-            .arg(route(azure, listen))
+            .arg(postgres_route(azure, postgres))
+            .arg(sql_server_route(azure, server, sql_server))
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("cannot open the log twice")?)
             .stderr(file)
@@ -106,16 +115,22 @@ impl Proxy {
             .with_context(|| format!("cannot start {}", binary.display()))?;
         Ok(Self {
             child,
-            listen,
+            postgres,
+            sql_server,
             http,
             log,
             _directory: directory,
         })
     }
 
-    /// Where legacy applications connect.
-    pub(crate) fn listen(&self) -> SocketAddr {
-        self.listen
+    /// Where legacy applications of PostgreSQL connect.
+    pub(crate) fn postgres(&self) -> SocketAddr {
+        self.postgres
+    }
+
+    /// Where those of SQL Server do.
+    pub(crate) fn sql_server(&self) -> SocketAddr {
+        self.sql_server
     }
 
     /// Where metrics and probes are.
@@ -161,21 +176,6 @@ impl Proxy {
         }
     }
 
-    /// A client as a legacy application would be: any user, no password, no TLS.
-    pub(crate) async fn connect(&self, database: &str) -> anyhow::Result<Client> {
-        let (client, connection) = Config::new()
-            .host(self.listen.ip().to_string())
-            .port(self.listen.port())
-            .user("legacy-app")
-            .dbname(database)
-            .connect_timeout(Duration::from_secs(15))
-            .connect(NoTls)
-            .await
-            .with_context(|| format!("cannot connect through entrapool\n{}", self.tail()))?;
-        tokio::spawn(connection);
-        Ok(client)
-    }
-
     /// Ends it: SIGTERM, a second one since nobody is to be drained, then by force.
     pub(crate) async fn stop(mut self) {
         for _ in 0..2 {
@@ -204,28 +204,43 @@ impl Proxy {
             .await;
     }
 
-    fn tail(&self) -> String {
+    /// The end of its log, for errors.
+    pub(crate) fn tail(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let start = log.len().saturating_sub(TAIL);
         format!("its log ends:\n{}", String::from_utf8_lossy(&log[start..]))
     }
 }
 
-/// The ROUTE argument.
-fn route(azure: &LocalAzure, listen: SocketAddr) -> String {
-    let keys = Serializer::new(String::new())
+/// The ROUTE argument for PostgreSQL.
+fn postgres_route(azure: &LocalAzure, listen: SocketAddr) -> String {
+    format!(
+        "postgres://{}@{}/{}?{}",
+        azure.role(),
+        azure.postgres_addr(),
+        azure.database(),
+        keys(azure, listen)
+    )
+}
+
+/// The one for the TDS server: whose token it is says who logs in.
+fn sql_server_route(azure: &LocalAzure, server: &TdsServer, listen: SocketAddr) -> String {
+    format!(
+        "sqlserver://{}/{}?{}",
+        server.addr(),
+        azure.database(),
+        keys(azure, listen)
+    )
+}
+
+fn keys(azure: &LocalAzure, listen: SocketAddr) -> String {
+    Serializer::new(String::new())
         .append_pair("identity", "imds")
         .append_pair("server_name", "localhost")
         .append_pair("ca_file", &azure.ca_file().to_string_lossy())
         .append_pair("imds_endpoint", &azure.imds_endpoint())
         .append_pair("listen", &listen.to_string())
-        .finish();
-    format!(
-        "postgres://{}@{}/{}?{keys}",
-        azure.role(),
-        azure.postgres_addr(),
-        azure.database()
-    )
+        .finish()
 }
 
 /// The usual port if nobody has it, else any free one.
