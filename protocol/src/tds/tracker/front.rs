@@ -5,6 +5,7 @@ use super::{Fate, Tracker, Values, Whose};
 use crate::Sink;
 use crate::tds::Violation;
 use crate::tds::effect::Effects;
+use crate::tds::legacy::PRESENT_TRANSACTION;
 use crate::tds::message::{self, Report};
 use crate::tds::packet::{self, HEADER, Header, Kind};
 use crate::tds::reader::Reader;
@@ -244,6 +245,16 @@ impl Tracker {
         if matches!(decision, Decision::Pass) {
             if headers.notifies {
                 self.note(Effects::NOTIFICATION);
+            }
+            if let Some(at) = headers.descriptor_at
+                && self.transaction.descriptor != 0
+                && seen.body.get(at..at + 8) == Some(&PRESENT_TRANSACTION.to_le_bytes())
+            {
+                let [a, b, c, d, e, f, g, h] = self.transaction.descriptor.to_le_bytes();
+                self.handles.patches.push(Patch::whole(at, [a, b, c, d]));
+                self.handles
+                    .patches
+                    .push(Patch::whole(at + 4, [e, f, g, h]));
             }
             if let Some(at) = headers.descriptor_at
                 && self.transaction.descriptor == 0

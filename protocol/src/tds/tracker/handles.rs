@@ -35,7 +35,7 @@ impl Patch {
         Self::whole(at, [0; 4])
     }
 
-    fn whole(at: usize, value: [u8; 4]) -> Self {
+    pub(super) fn whole(at: usize, value: [u8; 4]) -> Self {
         Self {
             at,
             value,
@@ -219,7 +219,7 @@ impl Tracker {
             at = next;
             match heard {
                 None => break,
-                Some(Heard::Headers(_) | Heard::Parameters(_)) => {}
+                Some(Heard::Headers(_) | Heard::Parameters(_) | Heard::Separator(_)) => {}
                 Some(Heard::Call(call)) => {
                     staged.calls += 1;
                     procedure = number(call);
@@ -369,7 +369,7 @@ impl Tracker {
             at = next;
             match heard {
                 None => break Ok(()),
-                Some(Heard::Headers(_)) => {}
+                Some(Heard::Headers(_) | Heard::Separator(_)) => {}
                 Some(Heard::Call(call)) => self.call(call, names.as_deref_mut()),
                 Some(Heard::Handle { at, from, count }) => {
                     let place = (at, usize::from(from), usize::from(count));
