@@ -49,6 +49,13 @@ impl Dialect {
         })
     }
 
+    /// As whom a client is told that it is not served: also one that is too old for anything else.
+    #[must_use]
+    pub fn to_refuse(version: u32) -> Option<Self> {
+        let too_old = || (version < 0x7209_0002).then_some(Self::V71);
+        Self::of(version).or_else(too_old)
+    }
+
     /// No ALL_HEADERS, short counts, no type without a limit but text, ntext and image.
     #[must_use]
     pub fn is_narrow(self) -> bool {

@@ -149,6 +149,12 @@ impl LoginRefusal {
     }
 }
 
+/// The version in the body of a LOGIN7, whatever else is in there.
+#[must_use]
+pub fn version(body: &[u8]) -> Option<u32> {
+    Reader::new(body.get(4..)?).u32()
+}
+
 impl ClientLogin {
     /// Reads the body of a LOGIN7.
     ///

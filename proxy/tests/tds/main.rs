@@ -9,4 +9,5 @@
 mod sidecar;
 
 mod basics;
+mod legacy;
 mod scene;
