@@ -54,6 +54,12 @@ impl Effects {
     /// What ends with the procedure that it happens in: also with `sp_executesql`.
     pub const LOCAL: Self = Self(Self::SETTING.0 | Self::TEMP_TABLE.0 | Self::IMPLICIT.0);
 
+    /// `sp_set_session_context`: nobody can be asked which keys there are.
+    pub const SESSION_CONTEXT: Self = Self(1 << 21);
+
+    /// `CLOSE`, `DEALLOCATE`, `sp_releaseapplock`: something that pinned may be gone.
+    pub const RELEASE: Self = Self(1 << 22);
+
     /// State that stays on the backend for certain, if the statement succeeds, and that only the
     /// client itself or a reset removes.
     pub const STATE: Self = Self(
@@ -65,6 +71,7 @@ impl Effects {
             | Self::EXECUTE_AS.0
             | Self::CONTEXT.0
             | Self::TRACE.0
+            | Self::SESSION_CONTEXT.0
             | Self::HANDLE.0
             | Self::PREPARED.0
             | Self::DISTRIBUTED.0

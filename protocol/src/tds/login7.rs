@@ -1,7 +1,8 @@
 //! LOGIN7: a client's, read; and ours for a server, written (MS-TDS 2.2.6.4).
 
+use super::legacy::Dialect;
 use super::packet::{self, Kind};
-use super::reader::{Reader, push_utf16, units, utf16};
+use super::reader::{Reader, push_utf16, put, units, utf16};
 
 /// The longest LOGIN7, in bytes of its packets.
 pub const LONGEST: usize = 128 * 1024 - 1;
@@ -50,8 +51,9 @@ pub struct Feature {
     pub data: Box<[u8]>,
 }
 
-/// What must be equal for two clients to share a backend. Versions 7.3B and 7.4 differ in nothing
-/// that a server says, as long as no feature is granted that was not asked for.
+/// What must be equal for two clients to share a backend. Their versions need not be: 7.3B and 7.4
+/// differ in nothing that a server says, as long as no feature is granted that was not asked for,
+/// and older ones are translated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Options {
     /// OptionFlags1: whether USE is reported, and whether database and language must exist.
@@ -113,9 +115,10 @@ pub enum LoginRefusal {
     /// Fields that don't end, or too many bytes.
     #[error("the login packet is structurally invalid: {0}")]
     Layout(&'static str),
-    /// A version of which the server's answers would have to be translated.
+    /// A version that is older than what is translated, or not known.
     #[error(
-        "the client speaks TDS version 0x{0:08x}: 7.3B (0x730b0003) or 7.4 (0x74000004) is needed"
+        "the client speaks TDS version 0x{0:08x}: one from 7.1 (0x71000000) to 7.4 (0x74000004) is \
+         needed"
     )]
     Version(u32),
     /// Integrated authentication.
@@ -146,6 +149,12 @@ impl LoginRefusal {
     }
 }
 
+/// The version in the body of a LOGIN7, whatever else is in there.
+#[must_use]
+pub fn version(body: &[u8]) -> Option<u32> {
+    Reader::new(body.get(4..)?).u32()
+}
+
 impl ClientLogin {
     /// Reads the body of a LOGIN7.
     ///
@@ -153,9 +162,11 @@ impl ClientLogin {
     /// [`LoginRefusal`] for what no client sends, and for what is not served.
     pub fn read(body: &[u8]) -> Result<Self, LoginRefusal> {
         let fixed = Fixed::read(body).ok_or(LoginRefusal::Layout("the fixed part"))?;
-        if !matches!(fixed.version, VERSION_7_4 | VERSION_7_3B) {
+        let dialect = Dialect::of(fixed.version);
+        if dialect.is_none() && !matches!(fixed.version, VERSION_7_4 | VERSION_7_3B) {
             return Err(LoginRefusal::Version(fixed.version));
         }
+        let fixed = fixed.meant_by(dialect);
         if fixed.flags2 & INTEGRATED != 0 {
             return Err(LoginRefusal::Integrated);
         }
@@ -202,6 +213,15 @@ impl ClientLogin {
     #[must_use]
     pub fn asked_for(&self, id: u8) -> bool {
         self.features.iter().any(|feature| feature.id == id)
+    }
+
+    /// The version as LOGINACK has it, which is not always the same number (2.2.7.14).
+    #[must_use]
+    pub fn acknowledged_version(&self) -> [u8; 4] {
+        match Dialect::of(self.version) {
+            Some(Dialect::V71) => [7, 1, 0, 0],
+            _ => self.version.to_be_bytes(),
+        }
     }
 }
 
@@ -289,6 +309,23 @@ impl Fixed {
             type_flags: reader.u8()?,
             flags3: reader.u8()?,
         })
+    }
+
+    /// Without what the version has no meaning for: fOLEDB, binary XML and user instances came
+    /// with 7.2, intents with 7.4, and so did extensions.
+    fn meant_by(mut self, dialect: Option<Dialect>) -> Self {
+        match dialect {
+            None => {}
+            Some(dialect) if dialect.is_narrow() => {
+                self.type_flags = 0;
+                self.flags3 = 0;
+            }
+            Some(_) => {
+                self.type_flags &= !READ_ONLY;
+                self.flags3 &= !HAS_EXTENSION;
+            }
+        }
+        self
     }
 
     fn text(&self, body: &[u8], field: Field) -> Option<String> {
@@ -479,12 +516,6 @@ fn feature_with(out: &mut Vec<u8>, id: u8, data: impl FnOnce(&mut Vec<u8>)) {
     data(out);
     let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
     put(out, at, &length.to_le_bytes());
-}
-
-fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
-    if let Some(place) = out.get_mut(at..at + bytes.len()) {
-        place.copy_from_slice(bytes);
-    }
 }
 
 /// The offset of what will be appended next, and its count.

@@ -82,7 +82,7 @@ impl Report {
     }
 
     /// Appends the ERROR token. There is one text for everything.
-    fn token(&self, out: &mut Vec<u8>) {
+    pub(super) fn token(&self, out: &mut Vec<u8>) {
         out.push(ERROR);
         counted_u16(out, |out| {
             out.extend_from_slice(&self.number.to_le_bytes());
@@ -191,7 +191,7 @@ pub fn login_response(
         counted_u16(out, |out| {
             // The interface: T-SQL.
             out.push(1);
-            out.extend_from_slice(&client.version.to_be_bytes());
+            out.extend_from_slice(&client.acknowledged_version());
             push_b_text(out, &welcome.server_name);
             out.extend_from_slice(&welcome.server_version);
         });

@@ -1,8 +1,9 @@
-//! TDS 7.3 and 7.4, the protocol of SQL Server (MS-TDS, version 39).
+//! TDS 7.3 and 7.4, the protocol of SQL Server (MS-TDS, version 39); older clients are translated.
 
 pub mod effect;
 pub mod error;
 pub mod lazy;
+pub mod legacy;
 pub mod login;
 pub mod login7;
 pub mod message;

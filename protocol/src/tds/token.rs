@@ -10,6 +10,7 @@ pub(super) use calls::ascii_lower;
 pub use calls::{Call, Calls, Heard, Name, procedure};
 pub use change::EnvChange;
 pub use layout::Layout;
+pub(super) use layout::{Names, Purpose, TypeInfo, Value, type_info};
 pub use walker::{Walked, Walker};
 
 pub(super) const COLMETADATA: u8 = 0x81;

@@ -1,10 +1,19 @@
 //! Hot path: no allocation once grown. Bytes received and not yet dealt with.
 
+use entrapool_protocol::Sink;
+
 /// A queue of bytes, appended behind and consumed in front.
 #[derive(Debug, Default)]
 pub struct Inbox {
     bytes: Vec<u8>,
     at: usize,
+}
+
+impl Sink for Inbox {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.append(bytes);
+    }
 }
 
 impl Inbox {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entrapool_metrics::Cause;
+use entrapool_protocol::tds::legacy::{self, Dialect, Translator};
 use entrapool_protocol::tds::login::Welcome;
 use entrapool_protocol::tds::login7::{self, ClientLogin};
 use entrapool_protocol::tds::message::{self, Report};
@@ -31,6 +32,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 struct Refused {
     ending: Ending,
     report: Option<Box<Report>>,
+    /// How an old client has to be told.
+    dialect: Option<Dialect>,
 }
 
 impl Refused {
@@ -38,13 +41,19 @@ impl Refused {
         Self {
             ending: Ending::because(cause, &report.message),
             report: Some(Box::new(report)),
+            dialect: None,
         }
+    }
+
+    fn to(self, dialect: Option<Dialect>) -> Self {
+        Self { dialect, ..self }
     }
 
     fn silent(cause: Cause) -> Self {
         Self {
             ending: Ending::of(cause),
             report: None,
+            dialect: None,
         }
     }
 
@@ -52,6 +61,7 @@ impl Refused {
         Self {
             ending: Ending::because(Cause::Gone, error),
             report: None,
+            dialect: None,
         }
     }
 }
@@ -91,9 +101,13 @@ async fn open(route: Arc<Route>, client: Socket) -> Option<Session> {
 }
 
 async fn refuse(route: &Route, client: Option<Socket>, refused: Refused) {
-    let Refused { ending, report } = refused;
+    let Refused {
+        ending,
+        report,
+        dialect,
+    } = refused;
     if let (Some(report), Some(client)) = (report, client) {
-        tell(client, &report, packet::DEFAULT).await;
+        tell(client, &report, dialect, packet::DEFAULT).await;
     }
     ending.record(&route.config.name, 0, &route.metrics);
 }
@@ -106,12 +120,21 @@ pub(super) struct Opening {
     pub(super) ahead: Vec<u8>,
     /// Bytes of a packet.
     pub(super) packet_size: usize,
+    /// For a client of an old version.
+    pub(super) legacy: Option<(Dialect, Box<Translator>)>,
 }
 
 /// Sends a last message and closes.
-pub(super) async fn tell(mut client: Socket, report: &Report, packet_size: usize) {
+pub(super) async fn tell(
+    mut client: Socket,
+    report: &Report,
+    dialect: Option<Dialect>,
+    packet_size: usize,
+) {
     let mut bytes = Vec::new();
-    report.encode(packet_size, &mut bytes);
+    if legacy::tell(dialect, report, packet_size, &mut bytes).is_err() {
+        return;
+    }
     let told = tokio::time::timeout(Duration::from_secs(5), client.write_all(&bytes)).await;
     if matches!(told, Ok(Ok(()))) {
         client.close().await;
@@ -131,7 +154,12 @@ async fn secure(route: &Route, client: Socket) -> Result<(Socket, Vec<u8>), Lost
     let policy = policy(route);
     if first == TLS_HANDSHAKE {
         if policy == prelogin::ClientTls::Off {
+            // It would not understand a word before TLS.
             let refused = Refused::new(Cause::StartupRefused, report::no_common_tls(true));
+            tracing::info!(
+                route = route.config.name,
+                "a client begins with TLS (Encrypt=strict), and client_tls=off"
+            );
             return Err((None, refused));
         }
         let mut client = accept_tls(route, client, Version::Strict).await?;
@@ -269,6 +297,29 @@ async fn log_in(
 ) -> Result<Opening, Refused> {
     let read = tokio::time::timeout(STARTUP_LIMIT, read_login(client, buffer)).await;
     let (login, ahead) = read.map_err(|_| Refused::silent(Cause::NoStartup))??;
+    let dialect = Dialect::of(login.version);
+    let greeted = greet(route, client, &login).await;
+    let (registered, pool, greeting) = greeted.map_err(|refused| refused.to(dialect))?;
+    Ok(Opening {
+        registered,
+        pool,
+        ahead,
+        packet_size: greeting.packet_size,
+        legacy: greeting.legacy,
+    })
+}
+
+/// What a client has been told.
+struct Greeting {
+    packet_size: usize,
+    legacy: Option<(Dialect, Box<Translator>)>,
+}
+
+async fn greet(
+    route: &Arc<Route>,
+    client: &mut Socket,
+    login: &ClientLogin,
+) -> Result<(Registered, Arc<Pool<Connector>>, Greeting), Refused> {
     // A client that has said who it is may be told of the limit in words.
     let limit = route.config.pool.max_clients;
     if usize::try_from(route.metrics.clients.now()).is_ok_and(|now| now > limit) {
@@ -278,7 +329,7 @@ async fn log_in(
         ));
     }
     let pool = route.pools.pool(&Key {
-        database: database(route, &login)?,
+        database: database(route, login)?,
         options: login.options.clone(),
     });
     let registered = route
@@ -289,16 +340,29 @@ async fn log_in(
         Some(welcome) => welcome,
         None => ask_a_backend(route, &pool).await?,
     };
+    let packet_size = welcome.packet_size;
     let mut out = Vec::new();
-    message::login_response(&welcome, &login, welcome.packet_size, &mut out);
+    message::login_response(&welcome, login, packet_size, &mut out);
+    let legacy = match Dialect::of(login.version) {
+        None => None,
+        Some(dialect) => {
+            let mut translator = Box::new(Translator::new(dialect, packet_size));
+            let mut translated = Vec::new();
+            let done = translator.answers.translate(&out, &mut translated);
+            done.map_err(|violation| {
+                Refused::new(Cause::ServerMalformed, report::server_malformed(&violation))
+            })?;
+            out = translated;
+            Some((dialect, translator))
+        }
+    };
     let sent = client.write_all(&out).await;
     sent.map_err(|error| Refused::io(&error))?;
-    Ok(Opening {
-        registered,
-        pool,
-        ahead,
-        packet_size: welcome.packet_size,
-    })
+    let greeting = Greeting {
+        packet_size,
+        legacy,
+    };
+    Ok((registered, pool, greeting))
 }
 
 async fn read_login(
@@ -317,7 +381,8 @@ async fn read_login(
                 return Err(malformed(violation));
             }
             let read = ClientLogin::read(&login.body).map_err(|refusal| {
-                Refused::new(Cause::StartupRefused, report::bad_login(&refusal))
+                let dialect = login7::version(&login.body).and_then(Dialect::to_refuse);
+                Refused::new(Cause::StartupRefused, report::bad_login(&refusal)).to(dialect)
             })?;
             buffer.drain(..login.taken);
             return Ok((read, buffer));

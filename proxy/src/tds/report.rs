@@ -319,7 +319,7 @@ pub(super) fn bad_login(refusal: &LoginRefusal) -> Report {
     let report = Report::login(refusal.number(), format!("entrapool: {refusal}."));
     match refusal {
         LoginRefusal::Integrated => report.hint("Use SQL Server authentication with any user and any password: entrapool logs in with its own identity."),
-        LoginRefusal::Version(_) => report.hint("Use a driver of SQL Server 2008 R2 or later."),
+        LoginRefusal::Version(_) => report.hint("Use a driver of SQL Server 2000 or later; for FreeTDS, set \"tds version\" to 7.4."),
         _ => report,
     }
 }

@@ -7,7 +7,7 @@ use entrapool_protocol::tds::login7::Options;
 
 use super::connect::{Connector, Key};
 use super::door::{ALPN, Door, DoorError, WRAPPED_VERSIONS};
-use crate::config::{self, PoolMode, TdsOptions};
+use crate::config::{self, PoolMode, TdsOptions, TlsMode};
 use crate::identity::TokenHandle;
 use crate::pool::Pools;
 use crate::session::registry::Registry;
@@ -62,6 +62,10 @@ impl Route {
             name: name(),
             cause: cause.into(),
         })?;
+        let tls = match config.upstream.tls {
+            TlsMode::Negotiate => tls.map(Tls::without_resumption),
+            TlsMode::Direct | TlsMode::Off => tls,
+        };
         let door = Door::new(options.client_certificate.as_ref(), &config.listen);
         let door = door.map_err(|cause| RouteError {
             name: name(),

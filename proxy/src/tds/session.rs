@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use entrapool_metrics::{Cause, Closed};
 use entrapool_protocol::tds::effect::Effects;
+use entrapool_protocol::tds::legacy::{Dialect, Translator};
 use entrapool_protocol::tds::message::Report;
 use entrapool_protocol::tds::settings::Settings;
 use entrapool_protocol::tds::statements::Statements;
@@ -53,6 +54,8 @@ pub(super) struct Session {
     ahead: Box<[u8]>,
     /// Bytes of a packet.
     packet_size: usize,
+    /// For a client of an old version.
+    legacy: Option<(Dialect, Box<Translator>)>,
 }
 
 /// The end of a session, with what the client is still to be told.
@@ -84,6 +87,7 @@ impl Session {
             pool,
             ahead,
             packet_size,
+            legacy,
         } = opening;
         Self {
             client,
@@ -97,6 +101,7 @@ impl Session {
             begun: None,
             ahead: ahead.into_boxed_slice(),
             packet_size,
+            legacy,
         }
     }
 
@@ -126,10 +131,12 @@ impl Session {
             route,
             registered,
             packet_size,
+            legacy,
             ..
         } = self;
         if let Some(report) = end.report {
-            tell(client, &report, packet_size).await;
+            let dialect = legacy.map(|(dialect, _)| dialect);
+            tell(client, &report, dialect, packet_size).await;
         }
         end.ending
             .record(&route.config.name, registered.pid, &route.metrics);
@@ -167,6 +174,9 @@ impl Session {
     async fn hold(&mut self, lease: Lease<Connector>, now: Instant) -> Result<(), End> {
         let mut hold = Hold::new(lease, now);
         let outcome = std::future::poll_fn(|cx| self.poll_relay(&mut hold, cx)).await;
+        if let Some((_, translator)) = &mut self.legacy {
+            translator.shrink();
+        }
         self.part(hold, outcome)
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -87,6 +88,18 @@ impl Tls {
             TlsMode::Direct => {
                 Self::new(upstream, Some(direct_alpn), rustls::ALL_VERSIONS).map(Some)
             }
+        }
+    }
+
+    /// The same, with each handshake in full: where a resumed one would end with us, and what
+    /// follows it could be taken for a part of it.
+    #[must_use]
+    pub fn without_resumption(self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::disabled();
+        Self {
+            config: Arc::new(config),
+            ..self
         }
     }
 

@@ -10,6 +10,7 @@ mod sidecar;
 
 mod basics;
 mod lazily;
+mod legacy;
 mod login;
 mod scene;
 mod state;

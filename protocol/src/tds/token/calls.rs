@@ -47,6 +47,8 @@ pub enum Heard<'a> {
         /// How many these are.
         count: u8,
     },
+    /// Here stands what separates two calls, in TDS 7.1.
+    Separator(usize),
     /// A call that needs a handle has none, or something else in its place.
     NoHandle,
     /// The declaration of a statement's parameters, in UTF-16; `None` if it is too long to be
@@ -90,6 +92,7 @@ enum Phase {
 #[derive(Debug, Clone)]
 pub struct Calls {
     machine: Machine,
+    start: Phase,
     phase: Phase,
     procedure: u16,
 }
@@ -98,6 +101,7 @@ impl Default for Calls {
     fn default() -> Self {
         Self {
             machine: Machine::new(Layout::default()),
+            start: Phase::HeadersLength,
             phase: Phase::HeadersLength,
             procedure: 0,
         }
@@ -108,6 +112,7 @@ impl Default for Calls {
 enum Turn {
     More,
     Starved,
+    Separator,
     Headers,
     Call(u16),
     NoHandle,
@@ -116,10 +121,20 @@ enum Turn {
 }
 
 impl Calls {
+    /// Reads calls of TDS 7.1: without headers, and with separators of their own.
+    #[must_use]
+    pub fn narrow() -> Self {
+        Self {
+            start: Phase::NameLength,
+            phase: Phase::NameLength,
+            ..Self::default()
+        }
+    }
+
     /// A new message begins.
     pub fn begin(&mut self) {
         self.machine.clear();
-        self.phase = Phase::HeadersLength;
+        self.phase = self.start;
         self.procedure = 0;
     }
 
@@ -158,6 +173,7 @@ impl Calls {
         let machine = &self.machine;
         let kept = (!machine.overflowed).then_some(&*machine.kept);
         let heard = match turn {
+            Turn::Separator => Heard::Separator(window.at.saturating_sub(1)),
             Turn::Headers => Heard::Headers(&machine.kept),
             Turn::Call(flags) => Heard::Call(Call {
                 name: match self.procedure {
@@ -264,6 +280,10 @@ impl Calls {
         let Some([byte]) = self.machine.field::<1>(window) else {
             return Turn::Starved;
         };
+        if byte == NARROW_BATCH && self.start == Phase::NameLength {
+            self.phase = Phase::NameLength;
+            return Turn::Separator;
+        }
         if matches!(byte, BATCH | NO_EXECUTION) {
             let lacks = number == 0 && takes_handle(self.procedure);
             self.phase = Phase::NameLength;
@@ -295,8 +315,9 @@ impl Calls {
     }
 }
 
-/// Between two calls.
+/// Between two calls, and between two of TDS 7.1.
 const BATCH: u8 = 0xff;
+const NARROW_BATCH: u8 = 0x80;
 const NO_EXECUTION: u8 = 0xfe;
 /// Of a parameter's status: what follows its value says how it is encrypted.
 const ENCRYPTED: u8 = 8;

@@ -7,6 +7,7 @@ use super::{Fate, Tracker, Values, Whose};
 use crate::Sink;
 use crate::tds::Violation;
 use crate::tds::effect::Effects;
+use crate::tds::legacy::PRESENT_TRANSACTION;
 use crate::tds::message::{self, Report};
 use crate::tds::packet::{self, HEADER, Header, Kind};
 use crate::tds::reader::Reader;
@@ -260,7 +261,7 @@ impl Tracker {
         let Some(said) = said.map(|bytes| u64::from_le_bytes(*bytes)) else {
             return;
         };
-        let is_alias = self.transaction.alias == Some(said);
+        let is_alias = self.transaction.alias == Some(said) || said == PRESENT_TRANSACTION;
         // Without a transaction, its client was told of the end of that one; another backend knows
         // nothing of it.
         if said != 0 && (self.transaction.descriptor == 0 || is_alias) {
@@ -514,7 +515,7 @@ fn recalls() -> Report {
     Report::error(
         message::OWN + 2,
         "entrapool: @@IDENTITY, SCOPE_IDENTITY(), @@ROWCOUNT and @@ERROR of an earlier batch are \
-         not known any more: another client has used the backend since.",
+         not known any more: another client, or entrapool itself, has used the backend since.",
     )
     .hint(
         "Ask for them in the same batch as the statement that they are about (or use OUTPUT), in \

@@ -214,7 +214,7 @@ impl Tracker {
             at = next;
             match heard {
                 None => break,
-                Some(Heard::Headers(_) | Heard::Parameters(_)) => {}
+                Some(Heard::Headers(_) | Heard::Parameters(_) | Heard::Separator(_)) => {}
                 Some(Heard::Call(call)) => {
                     staged.calls += 1;
                     procedure = number(call);
@@ -364,7 +364,7 @@ impl Tracker {
             at = next;
             match heard {
                 None => break Ok(()),
-                Some(Heard::Headers(_)) => {}
+                Some(Heard::Headers(_) | Heard::Separator(_)) => {}
                 Some(Heard::Call(call)) => self.call(call, names.as_deref_mut()),
                 Some(Heard::Handle { at, from, count }) => {
                     let place = (at, usize::from(from), usize::from(count));

@@ -14,6 +14,7 @@ use super::relay::Hold;
 use super::{End, Session};
 use crate::pool::Lease;
 use crate::tds::connect::Connector;
+use crate::tds::report;
 
 /// What is known of the servers of a pool: whether they tell of transactions that a text begins.
 #[derive(Default)]
@@ -71,9 +72,11 @@ impl Session {
             pool,
             registered,
             begun,
+            legacy,
             ..
         } = self;
-        let shares = route.mode().shares();
+        // What an old client says has to be translated first.
+        let shares = route.mode().shares() && legacy.is_none();
         let announcing = &pool.shared().announcing;
         let read = ready!(client.poll_read_with(cx, |bytes| {
             if bytes.is_empty() {
@@ -81,20 +84,36 @@ impl Session {
             }
             route.count(Direction::ClientIn, bytes.len());
             if shares && let Some(first) = answered(bytes, begun, announcing.known()) {
-                return Some(first);
+                return Some(Ok(first));
             }
             let at = Instant::now();
             *now = Some(at);
-            Some(match pool.try_lease(registered.number, at) {
-                Some(mut lease) => {
+            let Some(mut lease) = pool.try_lease(registered.number, at) else {
+                return Some(Ok(First::Wait(bytes.to_vec())));
+            };
+            let translated = match legacy {
+                None => {
                     lease.from_client.append(bytes);
-                    First::Lease(lease)
+                    Ok(())
                 }
-                None => First::Wait(bytes.to_vec()),
+                Some((_, legacy)) => legacy.requests.translate(bytes, &mut lease.from_client),
+            };
+            Some(match translated {
+                Ok(()) => Ok(First::Lease(lease)),
+                Err(violation) => {
+                    // Nothing of it has been sent.
+                    lease.from_client.clear();
+                    lease.give_back(at);
+                    Err(violation)
+                }
             })
         }));
         Poll::Ready(match read {
-            Ok(Some(first)) => Ok(first),
+            Ok(Some(Ok(first))) => Ok(first),
+            Ok(Some(Err(violation))) => Err(End::told(
+                Cause::Malformed,
+                report::client_malformed(&violation),
+            )),
             // There is no goodbye in this protocol: a client closes when it has finished.
             Ok(None) => Err(End::silent(Cause::Quit)),
             Err(_) => Err(End::silent(Cause::Gone)),

@@ -92,7 +92,8 @@ impl Session {
             }
             let asked = self.poll_requests(hold, cx)?;
             let answered = self.poll_answers(hold, cx)?;
-            if self.route.mode().shares() && is_quiet(&hold.lease) && hold.suspected.is_none() {
+            if self.route.mode().shares() && self.is_quiet(&hold.lease) && hold.suspected.is_none()
+            {
                 match self.at_boundary(hold) {
                     Verdict::Keep => {}
                     Verdict::Probe => continue,
@@ -128,8 +129,14 @@ impl Session {
                 }
                 continue;
             }
-            let count = match self.client.poll_read_with(cx, |bytes| {
-                hold.lease.from_client.append(bytes);
+            let Self { client, legacy, .. } = self;
+            let mut taken = Ok(());
+            let count = match client.poll_read_with(cx, |bytes| {
+                let from_client = &mut hold.lease.from_client;
+                match legacy {
+                    None => from_client.append(bytes),
+                    Some((_, legacy)) => taken = legacy.requests.translate(bytes, from_client),
+                }
                 bytes.len()
             }) {
                 Poll::Pending => return Ok(moved),
@@ -137,6 +144,7 @@ impl Session {
                 Poll::Ready(Ok(count)) => count,
             };
             self.route.count(Direction::ClientIn, count);
+            taken.map_err(Outcome::ClientMalformed)?;
             self.stage(hold)?;
             moved = true;
         }
@@ -236,18 +244,29 @@ impl Session {
                 .map_err(Outcome::ServerMalformed)?;
             let input = from_server.filled();
             let bytes = input.get(..step.give).unwrap_or_default();
-            let mut sent = 0;
-            if to_client.is_empty() && !bytes.is_empty() {
-                sent = write_now(&mut self.client, cx, bytes);
-                self.route.count(Direction::ClientOut, sent);
+            if let Some((_, legacy)) = &mut self.legacy {
+                let told = legacy.answers.translate(bytes, to_client);
+                told.map_err(Outcome::ServerMalformed)?;
+            } else {
+                let mut sent = 0;
+                if to_client.is_empty() && !bytes.is_empty() {
+                    sent = write_now(&mut self.client, cx, bytes);
+                    self.route.count(Direction::ClientOut, sent);
+                }
+                to_client.append(bytes.get(sent..).unwrap_or_default());
             }
-            to_client.append(bytes.get(sent..).unwrap_or_default());
             from_server.consume(step.take);
             match step.event {
                 Event::NeedMore => return Ok(()),
                 Event::Next => {}
                 Event::Insert(bytes) => {
-                    to_client.append(&bytes);
+                    match &mut self.legacy {
+                        None => to_client.append(&bytes),
+                        Some((_, legacy)) => {
+                            let told = legacy.answers.translate(&bytes, to_client);
+                            told.map_err(Outcome::ServerMalformed)?;
+                        }
+                    }
                     hold.answered(&self.route.metrics);
                 }
                 Event::Ready { .. } => {
@@ -275,10 +294,19 @@ impl Session {
         if entry.is_raised(Signal::Kill) {
             return Err(Outcome::Killed);
         }
-        if entry.is_raised(Signal::Drain) && is_quiet(&hold.lease) {
+        if entry.is_raised(Signal::Drain) && self.is_quiet(&hold.lease) {
             return Err(Outcome::Drained);
         }
         Ok(())
+    }
+
+    /// Whether nothing is under way, in any buffer: the backend could be given back.
+    fn is_quiet(&self, backend: &Backend) -> bool {
+        is_quiet(backend)
+            && self
+                .legacy
+                .as_ref()
+                .is_none_or(|(_, legacy)| !legacy.requests.is_holding())
     }
 }
 
@@ -300,7 +328,7 @@ impl Hold {
     }
 }
 
-/// Whether nothing is under way, in any buffer: the backend could be given back.
+/// Whether nothing is under way, in any buffer of the backend.
 fn is_quiet(backend: &Backend) -> bool {
     backend.tracker.boundary() == Boundary::Idle
         && backend.from_client.is_empty()

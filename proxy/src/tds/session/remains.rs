@@ -17,7 +17,7 @@ use crate::config::{PinOnExec, PoolMode};
 use crate::session::pin::{Client, Verdict};
 
 /// State that stays on a backend, and the reason to give for it.
-const REASONS: [(Effects, PinReason); 16] = [
+const REASONS: [(Effects, PinReason); 18] = [
     (Effects::TEMP_TABLE, PinReason::TempTable),
     (Effects::GLOBAL_TABLE, PinReason::TempTable),
     (Effects::APP_LOCK, PinReason::AdvisoryLock),
@@ -28,11 +28,13 @@ const REASONS: [(Effects, PinReason); 16] = [
     (Effects::TAINTED, PinReason::AppRole),
     (Effects::EXECUTE_AS, PinReason::AppRole),
     (Effects::CONTEXT, PinReason::Context),
+    (Effects::SESSION_CONTEXT, PinReason::Context),
     (Effects::TRACE, PinReason::TraceFlag),
     (Effects::HANDLE, PinReason::XmlHandle),
     (Effects::DISTRIBUTED, PinReason::Distributed),
     (Effects::ADVANCE, PinReason::Identity),
     (Effects::CODE, PinReason::Procedure),
+    (Effects::NOTIFICATION, PinReason::Unknown),
     (Effects::UNKNOWN, PinReason::Unknown),
 ];
 
@@ -47,6 +49,7 @@ const TO_THE_END: Effects = Effects::GLOBAL_TABLE
     .with(Effects::PREPARED)
     .with(Effects::SETTING)
     .with(Effects::TAINTED)
+    .with(Effects::SESSION_CONTEXT)
     .with(Effects::EXECUTE_AS)
     .with(Effects::TRACE)
     .with(Effects::HANDLE)
@@ -156,7 +159,10 @@ impl Session {
             .with(Effects::BEGIN)
             .with(Effects::END)
             .with(Effects::BULK);
-        let left = effects.without(passing);
+        let mut left = effects.without(passing);
+        if !self.pinned().any(ASKABLE) {
+            left = left.without(Effects::RELEASE);
+        }
         match effects.any(Effects::ADVANCE) && recalls.load(Ordering::Relaxed) {
             true => left | Effects::ADVANCE,
             false => left,
@@ -176,8 +182,17 @@ impl Session {
             // Its caller finds whatever it left; the next client begins with a reset.
             hold.lease.soiled = true;
         }
-        let asked = (suspected | self.pinned()).only(ASKABLE);
-        if suspected.any(ASKABLE) && !self.is_excused(hold, suspected) {
+        let mut raised = suspected.only(ASKABLE);
+        if suspected.any(Effects::RELEASE) {
+            raised |= self.pinned().only(ASKABLE);
+        }
+        if suspected.any(Effects::UNKNOWN) && hold.lease.tracker.state().is_told() {
+            // A text that nobody read: the server tells of settings, and is asked for the rest.
+            hold.lease.soiled = true;
+            raised |= ASKABLE;
+        }
+        let asked = raised | self.pinned().only(ASKABLE);
+        if !raised.is_empty() && !self.is_excused(hold, raised) {
             let mut question = Vec::new();
             if hold.lease.tracker.inject_probe(&mut question) {
                 hold.lease.wire.put(&question);
@@ -192,7 +207,11 @@ impl Session {
 
     /// Of what was suspected, what stays though nobody can be asked for it.
     fn lasting(&self, hold: &Hold, suspected: Effects) -> Effects {
-        let mut state = (suspected | self.pinned()).only(TO_THE_END.with(Effects::ADVANCE));
+        let mut state = suspected.only(TO_THE_END.with(Effects::ADVANCE));
+        if hold.lease.tracker.state().is_told() && !hold.lease.tracker.is_opaque() {
+            state = state.without(Effects::UNKNOWN);
+        }
+        state |= self.pinned().only(TO_THE_END.with(Effects::ADVANCE));
         if suspected.any(Effects::CODE) && self.route.options.pin_on_exec == PinOnExec::Always
             || self.pinned().any(Effects::CODE)
         {

@@ -45,7 +45,18 @@ impl Session {
         self.route.metrics.pool_wait.observe(waited);
         match queued {
             Ok(mut lease) => {
-                lease.from_client.append(&pending);
+                let taken = match &mut self.legacy {
+                    None => {
+                        lease.from_client.append(&pending);
+                        Ok(())
+                    }
+                    Some((_, legacy)) => {
+                        legacy.requests.translate(&pending, &mut lease.from_client)
+                    }
+                };
+                taken.map_err(|violation| {
+                    End::told(Cause::Malformed, report::client_malformed(&violation))
+                })?;
                 Ok(Some(lease))
             }
             Err(Stop::Cancelled(taken)) => {
@@ -97,6 +108,12 @@ impl Session {
     async fn answer_attention(&mut self) -> Result<(), End> {
         let mut answer = Vec::new();
         message::attention_heard(&mut answer);
+        if let Some((_, legacy)) = &mut self.legacy {
+            let mut translated = Vec::new();
+            let done = legacy.answers.translate(&answer, &mut translated);
+            done.map_err(|_| End::silent(Cause::Internal))?;
+            answer = translated;
+        }
         self.route.count(Direction::ClientOut, answer.len());
         let told = self.client.write_all(&answer).await;
         told.map_err(|_| End::silent(Cause::Gone))
