@@ -231,7 +231,12 @@ impl Client {
     }
 
     /// The same with status bits in the first packet.
-    pub(crate) async fn send_with(&mut self, kind: u8, bits: u8, body: &[u8]) -> anyhow::Result<()> {
+    pub(crate) async fn send_with(
+        &mut self,
+        kind: u8,
+        bits: u8,
+        body: &[u8],
+    ) -> anyhow::Result<()> {
         let mut chunks = body.chunks(self.size - 8).peekable();
         let mut bits = bits;
         if body.is_empty() {

@@ -118,6 +118,9 @@ pub(super) struct Session {
     /// `##` tables, which end with this session.
     global_temporary: Vec<String>,
     requests: u64,
+    /// Of the transaction that this request's RESETCONNECTION has rolled back: its headers may
+    /// still name it.
+    stale_descriptor: Option<u64>,
     opened: std::time::Instant,
 }
 
@@ -142,6 +145,7 @@ impl Session {
             bulk: None,
             global_temporary: Vec::new(),
             requests: 0,
+            stale_descriptor: None,
             opened: std::time::Instant::now(),
             server,
             facts,
@@ -170,6 +174,7 @@ impl Session {
     /// Answers one request.
     pub(super) fn handle(&mut self, request: Request, out: &mut Output) -> Flow {
         self.requests += 1;
+        self.stale_descriptor = None;
         if let Some(reset) = request.reset
             && let Err(error) = self.reset(reset, out)
         {
@@ -185,6 +190,9 @@ impl Session {
         let outcome = outcome.or_else(|stop| self.report(stop, out));
         if self.transaction.is_doomed() {
             self.end_doomed(out);
+        }
+        if matches!(outcome, Err(Stop::Cancelled)) && self.options.is_on("xact_abort") {
+            self.roll_back_all(out);
         }
         let states = self.changed_states();
         let flow = match outcome {

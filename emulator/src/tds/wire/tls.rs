@@ -15,8 +15,17 @@ use super::packet::{HEADER, LOGIN_PACKET, kind, status};
 pub(in crate::tds) struct Wrapped {
     socket: TcpStream,
     phase: Phase,
+    after: After,
     /// Written by TLS, not by the socket yet.
     out: Vec<u8>,
+}
+
+/// How bytes go once the handshake is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::tds) enum After {
+    Raw,
+    /// Record by record, so that nothing behind a record is taken: login-only encryption.
+    ByRecord,
 }
 
 #[derive(Debug)]
@@ -26,7 +35,6 @@ enum Phase {
         header: Vec<u8>,
         left: usize,
     },
-    /// Record by record, so that nothing behind a record is taken: login-only encryption.
     Records {
         header: Vec<u8>,
         left: usize,
@@ -35,7 +43,7 @@ enum Phase {
 }
 
 impl Wrapped {
-    pub(in crate::tds) fn new(socket: TcpStream) -> Self {
+    pub(in crate::tds) fn new(socket: TcpStream, after: After) -> Self {
         let phase = Phase::Handshake {
             header: Vec::new(),
             left: 0,
@@ -43,20 +51,16 @@ impl Wrapped {
         Self {
             socket,
             phase,
+            after,
             out: Vec::new(),
         }
     }
 
-    /// The handshake is over. `by_record`: TLS ends soon.
-    pub(in crate::tds) fn handshake_is_over(&mut self, by_record: bool) {
-        self.phase = if by_record {
-            Phase::Records {
-                header: Vec::new(),
-                left: 0,
-            }
-        } else {
-            Phase::Raw
-        };
+    pub(in crate::tds) fn handshake_is_over(&mut self) {
+        // A client may have been so quick that its first data are being read already.
+        if matches!(self.phase, Phase::Handshake { .. }) {
+            self.phase = self.after.phase(Vec::new());
+        }
     }
 
     pub(in crate::tds) fn socket(&self) -> &TcpStream {
@@ -114,6 +118,16 @@ impl Wrapped {
     }
 }
 
+impl After {
+    /// `header`: the first byte of a record, if it was read.
+    fn phase(self, header: Vec<u8>) -> Phase {
+        match self {
+            Self::Raw => Phase::Raw,
+            Self::ByRecord => Phase::Records { header, left: 0 },
+        }
+    }
+}
+
 impl AsyncRead for Wrapped {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -127,6 +141,17 @@ impl AsyncRead for Wrapped {
             Phase::Raw => Pin::new(socket).poll_read(context, buffer),
             Phase::Handshake { header, left } => {
                 while *left == 0 {
+                    if !ready!(Self::read_header(socket, context, header, 1))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if let [first @ (TLS_ALERT | TLS_DATA)] = *header.as_slice() {
+                        this.phase = this.after.phase(vec![first]);
+                        if this.after == After::Raw {
+                            buffer.put_slice(&[first]);
+                            return Poll::Ready(Ok(()));
+                        }
+                        return Pin::new(this).poll_read(context, buffer);
+                    }
                     if !ready!(Self::read_header(socket, context, header, HEADER))? {
                         return Poll::Ready(Ok(()));
                     }
@@ -138,6 +163,10 @@ impl AsyncRead for Wrapped {
             }
             Phase::Records { header, left } => {
                 if *left == 0 {
+                    // TLS reads ahead: it must not take what is no record any more.
+                    if header.is_empty() && !ready!(next_is_record(socket, context))? {
+                        return Poll::Ready(Ok(()));
+                    }
                     if !ready!(Self::read_header(socket, context, header, RECORD))? {
                         return Poll::Ready(Ok(()));
                     }
@@ -198,6 +227,14 @@ impl AsyncWrite for Wrapped {
     }
 }
 
+/// False: the peer goes on without TLS, or not at all.
+fn next_is_record(socket: &TcpStream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    let mut byte = [0];
+    let mut buffer = ReadBuf::new(&mut byte);
+    ready!(socket.poll_peek(context, &mut buffer))?;
+    Poll::Ready(Ok(matches!(buffer.filled(), [TLS_ALERT | TLS_DATA])))
+}
+
 /// How much of the handshake a packet with this header carries.
 fn handshake_length(header: &[u8]) -> io::Result<usize> {
     match header {
@@ -210,5 +247,8 @@ fn handshake_length(header: &[u8]) -> io::Result<usize> {
     }
 }
 
+/// First bytes of TLS records that may come behind a handshake.
+const TLS_ALERT: u8 = 0x15;
+const TLS_DATA: u8 = 0x17;
 /// The header of a TLS record.
 const RECORD: usize = 5;
