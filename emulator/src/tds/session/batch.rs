@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    fn condition(&mut self, tokens: &[Lexed]) -> Result<bool, Stop> {
+    fn condition(&self, tokens: &[Lexed]) -> Result<bool, Stop> {
         let mut translator = Translator::new(self, tokens);
         let piece = translator.expression()?;
         translator.tokens().end()?;

@@ -59,7 +59,7 @@ impl Session {
 
     /// Sends a query's rows; gives their number.
     pub(super) fn stream(
-        &mut self,
+        &self,
         query: &Query,
         bound: &[Value],
         out: &mut Output,
@@ -224,7 +224,7 @@ impl Session {
     }
 
     /// Before a statement touches data: faults that tests asked for, and doomed transactions.
-    pub(super) fn before_data(&mut self, access: Access) -> Result<(), Stop> {
+    pub(super) fn before_data(&self, access: Access) -> Result<(), Stop> {
         if let Some(fault) = self.server.faults.next_statement() {
             return Err(fault.into());
         }

@@ -34,6 +34,7 @@ mod stop;
 mod system;
 mod transaction;
 mod transaction_requests;
+mod type_catalog;
 mod views;
 
 pub(super) use cancel::Cancel;
@@ -226,7 +227,7 @@ impl Session {
         Err(stop)
     }
 
-    fn end(&mut self, error: &ServerError, out: &mut Output) -> Flow {
+    fn end(&self, error: &ServerError, out: &mut Output) -> Flow {
         out.error(error);
         out.done(Done::failed(DoneKind::Done));
         out.finish(&[]);

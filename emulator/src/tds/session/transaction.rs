@@ -213,7 +213,7 @@ impl Session {
     }
 
     /// In the store only.
-    pub(super) fn roll_back_silently(&mut self) {
+    pub(super) fn roll_back_silently(&self) {
         if !self.connection.is_autocommit() {
             // It fails only when SQLite has rolled back already.
             let _already = self.connection.execute_batch("ROLLBACK");

@@ -16,6 +16,8 @@ pub(in crate::tds) struct Wrapped {
     socket: TcpStream,
     phase: Phase,
     after: After,
+    /// Records of the handshake that will go in one message: msodbcsql reads a flight as a whole.
+    flight: Vec<u8>,
     /// Written by TLS, not by the socket yet.
     out: Vec<u8>,
 }
@@ -52,6 +54,7 @@ impl Wrapped {
             socket,
             phase,
             after,
+            flight: Vec::new(),
             out: Vec::new(),
         }
     }
@@ -59,7 +62,7 @@ impl Wrapped {
     pub(in crate::tds) fn handshake_is_over(&mut self) {
         // A client may have been so quick that its first data are being read already.
         if matches!(self.phase, Phase::Handshake { .. }) {
-            self.phase = self.after.phase(Vec::new());
+            self.phase = self.after.phase();
         }
     }
 
@@ -72,6 +75,7 @@ impl Wrapped {
     }
 
     fn drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wrap_flight();
         while !self.out.is_empty() {
             let written = ready!(Pin::new(&mut self.socket).poll_write(context, &self.out))?;
             if written == 0 {
@@ -80,6 +84,20 @@ impl Wrapped {
             self.out.drain(..written);
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn wrap_flight(&mut self) {
+        let flight = std::mem::take(&mut self.flight);
+        let mut chunks = flight.chunks(LOGIN_PACKET - HEADER).peekable();
+        while let Some(chunk) = chunks.next() {
+            let length = u16::try_from(chunk.len() + HEADER).unwrap_or(u16::MAX);
+            let is_last = chunks.peek().is_none();
+            let status = if is_last { status::END } else { 0 };
+            self.out.extend([kind::PRELOGIN, status]);
+            self.out.extend(length.to_be_bytes());
+            self.out.extend([0, 0, 0, 0]);
+            self.out.extend(chunk);
+        }
     }
 
     /// Reads up to `most` bytes.
@@ -119,11 +137,13 @@ impl Wrapped {
 }
 
 impl After {
-    /// `header`: the first byte of a record, if it was read.
-    fn phase(self, header: Vec<u8>) -> Phase {
+    fn phase(self) -> Phase {
         match self {
             Self::Raw => Phase::Raw,
-            Self::ByRecord => Phase::Records { header, left: 0 },
+            Self::ByRecord => Phase::Records {
+                header: Vec::new(),
+                left: 0,
+            },
         }
     }
 }
@@ -137,21 +157,16 @@ impl AsyncRead for Wrapped {
         let this = self.get_mut();
         ready!(this.drain(context))?;
         let socket = &mut this.socket;
+        if let Phase::Handshake { header, left } = &mut this.phase {
+            let is_between = *left == 0 && header.is_empty();
+            if is_between && ready!(next_is_record(socket, context))? {
+                this.phase = this.after.phase();
+            }
+        }
         match &mut this.phase {
             Phase::Raw => Pin::new(socket).poll_read(context, buffer),
             Phase::Handshake { header, left } => {
                 while *left == 0 {
-                    if !ready!(Self::read_header(socket, context, header, 1))? {
-                        return Poll::Ready(Ok(()));
-                    }
-                    if let [first @ (TLS_ALERT | TLS_DATA)] = *header.as_slice() {
-                        this.phase = this.after.phase(vec![first]);
-                        if this.after == After::Raw {
-                            buffer.put_slice(&[first]);
-                            return Poll::Ready(Ok(()));
-                        }
-                        return Pin::new(this).poll_read(context, buffer);
-                    }
                     if !ready!(Self::read_header(socket, context, header, HEADER))? {
                         return Poll::Ready(Ok(()));
                     }
@@ -161,29 +176,23 @@ impl AsyncRead for Wrapped {
                 *left -= ready!(Self::read_some(socket, context, *left, buffer))?;
                 Poll::Ready(Ok(()))
             }
+            Phase::Records { left, .. } if *left > 0 => {
+                *left -= ready!(Self::read_some(socket, context, *left, buffer))?;
+                Poll::Ready(Ok(()))
+            }
             Phase::Records { header, left } => {
-                if *left == 0 {
-                    // TLS reads ahead: it must not take what is no record any more.
-                    if header.is_empty() && !ready!(next_is_record(socket, context))? {
-                        return Poll::Ready(Ok(()));
-                    }
-                    if !ready!(Self::read_header(socket, context, header, RECORD))? {
-                        return Poll::Ready(Ok(()));
-                    }
-                    let length = header.get(3..5).map_or(0, |bytes| {
-                        bytes
-                            .iter()
-                            .fold(0, |sum, byte| sum << 8 | usize::from(*byte))
-                    });
-                    if buffer.remaining() < RECORD {
-                        return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
-                    }
-                    buffer.put_slice(header);
-                    header.clear();
-                    *left = length;
+                // TLS reads ahead: it must not take what is no record any more.
+                if header.is_empty() && !ready!(next_is_record(socket, context))? {
                     return Poll::Ready(Ok(()));
                 }
-                *left -= ready!(Self::read_some(socket, context, *left, buffer))?;
+                if buffer.remaining() < RECORD {
+                    return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
+                }
+                if ready!(Self::read_header(socket, context, header, RECORD))? {
+                    buffer.put_slice(header);
+                    *left = record_length(header);
+                    header.clear();
+                }
                 Poll::Ready(Ok(()))
             }
         }
@@ -197,21 +206,13 @@ impl AsyncWrite for Wrapped {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.drain(context))?;
         if !matches!(this.phase, Phase::Handshake { .. }) {
+            ready!(this.drain(context))?;
             return Pin::new(&mut this.socket).poll_write(context, bytes);
         }
-        let taken = &bytes[..bytes.len().min(LOGIN_PACKET - HEADER)];
-        let length = u16::try_from(taken.len() + HEADER).unwrap_or(u16::MAX);
-        this.out.extend([kind::PRELOGIN, status::END]);
-        this.out.extend(length.to_be_bytes());
-        this.out.extend([0, 0, 0, 0]);
-        this.out.extend(taken);
-        // What the socket does not take now goes at the next flush or read.
-        if let Poll::Ready(Err(error)) = this.drain(context) {
-            return Poll::Ready(Err(error));
-        }
-        Poll::Ready(Ok(taken.len()))
+        // It goes at the next flush or read.
+        this.flight.extend(bytes);
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -244,6 +245,14 @@ fn handshake_length(header: &[u8]) -> io::Result<usize> {
             length.ok_or_else(|| io::ErrorKind::InvalidData.into())
         }
         _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The length of what follows a record's header.
+fn record_length(header: &[u8]) -> usize {
+    match header {
+        [_, _, _, high, low] => u16::from_be_bytes([*high, *low]).into(),
+        _ => 0,
     }
 }
 
