@@ -13,12 +13,13 @@ use crate::embedded::EmbeddedPostgres;
 use crate::entra::Entra;
 use crate::error::Error;
 use crate::imds::Imds;
-use crate::issuer::{Issuer, OSSRDBMS_AUDIENCE};
+use crate::issuer::{Issuer, OSSRDBMS_AUDIENCE, SQL_AUDIENCE};
 use crate::ldap::LdapResponder;
 use crate::login_record::LoginRecord;
 use crate::managed_identity::{Assignment, ManagedIdentities};
 use crate::pki::Pki;
 use crate::postgres::{Postgres, PostgresBuilder, find_installation};
+use crate::tds::{TdsServer, TdsServerBuilder};
 use crate::verifier::Verifier;
 
 /// Which database server stands behind the tokens.
@@ -255,6 +256,21 @@ impl LocalAzure {
     #[must_use]
     pub fn issuer(&self) -> &Arc<Issuer> {
         &self.issuer
+    }
+
+    /// A stand-in for Azure SQL Database in this tenant, with TLS, the application's database and
+    /// the machine's identity as its user; not started yet.
+    ///
+    /// # Errors
+    /// When no certificate can be issued.
+    pub fn sql_server(&self) -> Result<TdsServerBuilder, Error> {
+        let certificate = self.pki.issue(&["localhost", "127.0.0.1"])?;
+        let verifier = self.issuer.verifier(SQL_AUDIENCE);
+        Ok(TdsServer::builder()
+            .database(&self.database)
+            .entra(verifier, Arc::new(LoginRecord::default()))
+            .user(&self.role)
+            .tls(&certificate))
     }
 
     /// The logins that the database server saw.

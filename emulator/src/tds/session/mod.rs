@@ -196,7 +196,9 @@ impl Session {
             self.roll_back_all(out);
         }
         let states = self.changed_states();
-        let flow = match outcome {
+        // Before the answer is: who reads it may look at the register next.
+        self.server.register.update(self.seen());
+        match outcome {
             Ok(()) | Err(Stop::Aborted | Stop::Raised(_)) => {
                 out.finish(&states);
                 Flow::Continue
@@ -209,9 +211,7 @@ impl Session {
                 out.finish(&[]);
                 Flow::End
             }
-        };
-        self.server.register.update(self.seen());
-        flow
+        }
     }
 
     /// Tells what was not told yet.
