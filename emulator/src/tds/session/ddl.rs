@@ -211,7 +211,7 @@ impl Session {
         Ok(())
     }
 
-    /// CREATE [UNIQUE] [CLUSTERED] INDEX name ON table (columns).
+    /// `CREATE [UNIQUE] [CLUSTERED] INDEX name ON table (columns)`.
     fn create_index(&mut self, tokens: &mut Tokens<'_>) -> Result<(), Stop> {
         let unique = if tokens.take("unique") { "UNIQUE " } else { "" };
         let _kind = tokens.take("clustered") || tokens.take("nonclustered");

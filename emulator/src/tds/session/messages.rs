@@ -31,7 +31,7 @@ impl Session {
         Ok(Step::Next)
     }
 
-    /// RAISERROR (text, severity, state, arguments…) [WITH …].
+    /// `RAISERROR (text, severity, state, arguments…) [WITH …]`.
     pub(super) fn raise(&self, run: &[Lexed], out: &mut Output) -> Result<Step, Stop> {
         let mut tokens = Tokens::new(run);
         let line = tokens.line();

@@ -60,7 +60,7 @@ impl Transaction {
 }
 
 impl Session {
-    /// BEGIN TRANSACTION [name].
+    /// `BEGIN TRANSACTION [name]`.
     pub(super) fn begin_statement(
         &mut self,
         tokens: &[Lexed],
@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    /// COMMIT [TRANSACTION [name]].
+    /// `COMMIT [TRANSACTION [name]]`.
     pub(super) fn commit_statement(
         &mut self,
         tokens: &[Lexed],
@@ -141,7 +141,7 @@ impl Session {
         Ok(())
     }
 
-    /// ROLLBACK [TRANSACTION [name of the transaction or of a savepoint]].
+    /// `ROLLBACK [TRANSACTION [name of the transaction or of a savepoint]]`.
     pub(super) fn rollback_statement(
         &mut self,
         tokens: &[Lexed],
