@@ -283,6 +283,21 @@ impl LocalAzure {
         &self.issuer
     }
 
+    /// A stand-in for Azure SQL Database in this tenant, with TLS, the application's database and
+    /// the machine's identity as its user; not started yet.
+    ///
+    /// # Errors
+    /// When no certificate can be issued.
+    pub fn sql_server(&self) -> Result<TdsServerBuilder, Error> {
+        let certificate = self.pki.issue(&["localhost", "127.0.0.1"])?;
+        let verifier = self.issuer.verifier(SQL_AUDIENCE);
+        Ok(TdsServer::builder()
+            .database(&self.database)
+            .entra(verifier, Arc::new(LoginRecord::default()))
+            .user(&self.role)
+            .tls(&certificate))
+    }
+
     /// The logins that the database server saw.
     #[must_use]
     pub fn logins(&self) -> &LoginRecord {

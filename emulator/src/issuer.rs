@@ -15,6 +15,7 @@ use crate::clock;
 use crate::directory::{Directory, Principal};
 use crate::error::Error;
 use crate::jwt::{self, PublicKey, SigningKey};
+use crate::verifier::Verifier;
 
 /// The audience of Azure Database for PostgreSQL and MySQL, public cloud.
 pub const OSSRDBMS_AUDIENCE: &str = "https://ossrdbms-aad.database.windows.net";
@@ -98,6 +99,12 @@ pub struct Issuer {
 }
 
 impl Issuer {
+    /// What checks this tenant's tokens for one resource.
+    #[must_use]
+    pub fn verifier(&self, audience: &str) -> Verifier {
+        Verifier::new(self.public_key(), Arc::clone(&self.directory), audience)
+    }
+
     /// An issuer with a fresh key, minting tokens of 24 h and about 1,900 bytes.
     ///
     /// # Errors

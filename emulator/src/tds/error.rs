@@ -128,11 +128,7 @@ fn by_code(code: i32, message: &str) -> Option<ServerError> {
             ),
         ),
         ffi::SQLITE_CONSTRAINT_UNIQUE => ServerError::new(
-            if message.contains("index '") {
-                2601
-            } else {
-                2627
-            },
+            2627,
             14,
             format!(
                 "Violation of UNIQUE KEY constraint. Cannot insert duplicate key in object \

@@ -167,6 +167,13 @@ impl TdsServer {
         self.port.service().register.logins()
     }
 
+    /// Logins by token, accepted and refused. `None`: the server knows no tokens.
+    #[must_use]
+    pub fn record(&self) -> Option<&LoginRecord> {
+        let entra = self.port.service().setup.access.entra.as_ref();
+        entra.map(|(_, record)| record.as_ref())
+    }
+
     /// The open sessions, by number.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionSeen> {

@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
             }
             0xae => self.features()?,
             0xe4 => self.state()?,
-            0x79 => Token::Status(i32::try_from(self.number(4)?)?),
+            0x79 => Token::Status(i32::from_le_bytes(self.take(4)?.try_into()?)),
             0x81 => self.metadata()?,
             0xd1 => {
                 let row: anyhow::Result<_> = columns.iter().map(|c| self.value(c)).collect();

@@ -2,8 +2,9 @@
 
 use entrapool_emulator::directory::Principal;
 use entrapool_emulator::issuer::{OSSRDBMS_AUDIENCE, SQL_AUDIENCE};
-use entrapool_emulator::tds::{Profile, TdsServer, Version};
+use entrapool_emulator::tds::{Encryption, Profile, TdsServer, Version};
 use entrapool_emulator::verifier::TokenRefusal;
+use entrapool_emulator::{LocalAzure, ServerChoice};
 
 use crate::answer::{Answer, Token};
 use crate::client::{Client, LOGIN7, Login, PRELOGIN, option, prelogin};
@@ -82,6 +83,26 @@ async fn bad_tokens_are_refused_in_azures_words() -> Outcome {
     assert_eq!(tenant.record.refused_in_all(), 5);
     assert_eq!(server.counters().refused_logins(), 5);
     assert_eq!(server.counters().logins(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_local_azure_has_one_for_its_tenant() -> Outcome {
+    let azure = LocalAzure::builder()
+        .server(ServerChoice::Embedded)
+        .start()
+        .await?;
+    let server = azure
+        .sql_server()?
+        .encryption(Encryption::NotSupported)
+        .start()
+        .await?;
+    let token = azure
+        .issuer()
+        .mint(&Principal::named("my-vm"), SQL_AUDIENCE)?;
+    let answer = login(&server, &Login::token(&token.secret, true)).await?;
+    assert!(answer.errors().is_empty());
+    assert_eq!(server.record().map(|record| record.accepted()), Some(1));
     Ok(())
 }
 

@@ -257,3 +257,45 @@ async fn broken_calls_are_errors() -> Outcome {
     client.ok("select 1").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn procedures_are_prepared_by_name() -> Outcome {
+    let (_server, mut client) = plain_pair().await?;
+    client
+        .ok("create procedure twice @n int, @out int output as set @out = @n * 2 select @n")
+        .await?;
+    let prepare = numbered(
+        14,
+        &[
+            int("", None, true),
+            text("", "dbo.twice"),
+            int("", Some(4), false),
+            int("", None, true),
+        ],
+    );
+    let answer = client.call(&prepare).await?;
+    assert_eq!(answer.rows(), [[Some("4".to_owned())]]);
+    let values = |answer: &Answer| -> Vec<String> {
+        let all = answer.tokens.iter().filter_map(|token| match token {
+            Token::Value(_, value) => value.clone(),
+            _ => None,
+        });
+        all.collect()
+    };
+    assert_eq!(values(&answer)[1], "8");
+    let again = numbered(
+        12,
+        &[
+            int("", Some(handle(&answer)), false),
+            int("", Some(5), false),
+            int("", None, true),
+        ],
+    );
+    assert_eq!(values(&client.call(&again).await?), ["10"]);
+    // The types that ODBC asks for when it connects.
+    let types = named("[sys].sp_datatype_info_100", &[int("", Some(93), false)]);
+    let rows = client.call(&types).await?.rows();
+    assert_eq!(rows[0][0].as_deref(), Some("datetime2"));
+    assert_eq!(rows[0][2].as_deref(), Some("27"));
+    Ok(())
+}

@@ -7,7 +7,6 @@ use entrapool_emulator::directory::{Directory, Principal};
 use entrapool_emulator::issuer::{Issuer, SQL_AUDIENCE};
 use entrapool_emulator::pki::Pki;
 use entrapool_emulator::tds::{TdsServer, TdsServerBuilder};
-use entrapool_emulator::verifier::Verifier;
 
 use crate::client::{Client, Login};
 
@@ -16,7 +15,6 @@ pub(crate) struct Tenant {
     pub(crate) issuer: Issuer,
     pub(crate) record: Arc<LoginRecord>,
     pub(crate) pki: Pki,
-    directory: Arc<Directory>,
 }
 
 impl Tenant {
@@ -25,17 +23,15 @@ impl Tenant {
         directory.register(Principal::named("my-vm"));
         directory.register(Principal::named("stranger"));
         Ok(Self {
-            issuer: Issuer::new(Arc::clone(&directory))?,
+            issuer: Issuer::new(directory)?,
             record: Arc::new(LoginRecord::default()),
             pki: Pki::new()?,
-            directory,
         })
     }
 
     /// A server for tokens of `my-vm`.
     pub(crate) fn server(&self) -> TdsServerBuilder {
-        let key = self.issuer.public_key();
-        let verifier = Verifier::new(key, Arc::clone(&self.directory), SQL_AUDIENCE);
+        let verifier = self.issuer.verifier(SQL_AUDIENCE);
         TdsServer::builder()
             .database("appdb")
             .database("otherdb")

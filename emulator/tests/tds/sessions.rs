@@ -269,12 +269,9 @@ async fn application_locks_are_exclusive_across_sessions() -> Outcome {
         [(1223, 16)]
     );
     drop(two);
-    assert_eq!(
-        one.value(&get("Exclusive", "Session", 5_000))
-            .await?
-            .as_deref(),
-        Some("1")
-    );
+    // Had at once, or after waiting for the other session's end.
+    let got = one.value(&get("Exclusive", "Session", 5_000)).await?;
+    assert!(matches!(got.as_deref(), Some("0" | "1")), "{got:?}");
     // A transaction's ends with it.
     one.ok("exec sp_releaseapplock 'res', 'Session'").await?;
     assert_eq!(

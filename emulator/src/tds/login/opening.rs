@@ -11,7 +11,7 @@ use crate::tds::wire::link::{Link, Stream};
 use crate::tds::wire::login7::LARGEST;
 use crate::tds::wire::packet::{Envelope, LOGIN_PACKET, Packet, kind};
 use crate::tds::wire::prelogin::{self, Agreed, Asked, Prelogin};
-use crate::tds::wire::tls::Wrapped;
+use crate::tds::wire::tls::{After, Wrapped};
 
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -112,10 +112,13 @@ async fn negotiate(server: &Arc<Server>, mut link: Link, asked: &Prelogin) -> Op
         return None;
     };
     let acceptor = &server.tls.as_ref()?.wrapped;
-    let mut stream = acceptor.accept(Wrapped::new(socket)).await.ok()?;
-    let by_record = agreed == Agreed::LoginOnly;
-    stream.get_mut().0.handshake_is_over(by_record);
-    if by_record {
+    let after = match agreed {
+        Agreed::LoginOnly => After::ByRecord,
+        Agreed::All | Agreed::Plain => After::Raw,
+    };
+    let mut stream = acceptor.accept(Wrapped::new(socket, after)).await.ok()?;
+    stream.get_mut().0.handshake_is_over();
+    if after == After::ByRecord {
         let (link, login7) = login_only(stream).await?;
         return Some(Opened {
             link,
@@ -146,9 +149,9 @@ async fn login_only(stream: TlsStream<Wrapped>) -> Option<(Link, BytesMut)> {
         }
         body.extend_from_slice(&packet.body);
         let is_last = packet.is_last();
-        let goes_on_in_tls = !is_last && next_is_tls(&link).await;
+        let goes_on_in_tls = !is_last && (link.has_input() || next_is_tls(&link).await);
         if !goes_on_in_tls {
-            link = into_plain(link)?;
+            link = link.into_plain()?;
         }
         if is_last {
             return Some((link, body));
@@ -161,17 +164,6 @@ async fn next_is_tls(link: &Link) -> bool {
     match link.socket() {
         Some(socket) => socket.peek(&mut first).await.is_ok() && first == [TLS_DATA],
         None => false,
-    }
-}
-
-fn into_plain(link: Link) -> Option<Link> {
-    match link.into_stream() {
-        Stream::Wrapped(stream) => {
-            let socket = stream.into_inner().0.into_socket();
-            Some(Link::new(Stream::Plain(socket)))
-        }
-        Stream::Plain(socket) => Some(Link::new(Stream::Plain(socket))),
-        Stream::Strict(_) => None,
     }
 }
 

@@ -27,7 +27,8 @@ impl Session {
             .map_err(|malformed| Stop::from(ServerError::protocol(&malformed.to_string())))?;
         let own = self.transaction.descriptor();
         let unknowing = descriptor == 0 && !self.transaction.is_announced();
-        if descriptor == own || unknowing || !version.is_wide() {
+        let is_stale = self.stale_descriptor == Some(descriptor);
+        if descriptor == own || is_stale || unknowing || !version.is_wide() {
             return Ok(rest);
         }
         let text = format!(
@@ -102,7 +103,7 @@ impl Session {
         }
     }
 
-    fn condition(&mut self, tokens: &[Lexed]) -> Result<bool, Stop> {
+    fn condition(&self, tokens: &[Lexed]) -> Result<bool, Stop> {
         let mut translator = Translator::new(self, tokens);
         let piece = translator.expression()?;
         translator.tokens().end()?;

@@ -119,9 +119,8 @@ impl Session {
             return Err(ServerError::unsupported("EXECUTE … AT").into());
         }
         tokens.end()?;
-        let text = match self.evaluate(inside)?.1 {
-            Value::Text(text) => text,
-            _ => return Ok(Step::Next),
+        let Value::Text(text) = self.evaluate(inside)?.1 else {
+            return Ok(Step::Next);
         };
         self.run_module(&text, "", &[], out)?;
         Ok(Step::Next)

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 
 use super::call::{Argument, Given, Returned};
 use super::cursors::{Move, Rows};
-use super::handles::Prepared;
+use super::handles::{Form, Prepared};
 use super::rows::{Heading, put_metadata, put_row};
 use super::stop::Stop;
 use super::system::{missing, number, text};
@@ -64,6 +64,7 @@ impl Session {
         }
         let parameterised = number(arguments, 2).unwrap_or(0) & PARAMETERISED != 0;
         let prepared = Prepared {
+            form: Form::Statements,
             parameters: if parameterised {
                 text(arguments, 5).unwrap_or_default()
             } else {

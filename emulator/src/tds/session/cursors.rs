@@ -134,7 +134,7 @@ impl Cursors {
 }
 
 impl Session {
-    /// DECLARE name [INSENSITIVE] [SCROLL] CURSOR [options] FOR query.
+    /// `DECLARE name [INSENSITIVE] [SCROLL] CURSOR [options] FOR query`.
     pub(super) fn declare_cursor(&mut self, run: &[Lexed]) -> Result<Step, Stop> {
         let mut tokens = Tokens::new(run);
         tokens.expect("declare")?;
@@ -237,7 +237,7 @@ impl Session {
         Ok(Rows::new(headings, rows))
     }
 
-    /// FETCH [NEXT | … FROM] name [INTO @a, @b].
+    /// `FETCH [NEXT | … FROM] name [INTO @a, @b]`.
     fn fetch(&mut self, tokens: &mut Tokens<'_>, out: &mut Output) -> Result<Step, Stop> {
         let to = self.fetch_direction(tokens)?;
         tokens.take("from");

@@ -59,7 +59,7 @@ impl Session {
 
     /// Sends a query's rows; gives their number.
     pub(super) fn stream(
-        &mut self,
+        &self,
         query: &Query,
         bound: &[Value],
         out: &mut Output,
@@ -158,9 +158,46 @@ impl Session {
         loop {
             match attempt(&self.connection) {
                 Err(error) if is_busy(&error) => self.wait(start)?,
-                outcome => return Ok(outcome?),
+                Err(error) => return Err(self.explained(error)),
+                Ok(done) => return Ok(done),
             }
         }
+    }
+
+    /// A breach of a unique index that is no constraint has a number of its own, which SQLite
+    /// does not tell apart.
+    fn explained(&self, error: rusqlite::Error) -> Stop {
+        let is_unique = error
+            .sqlite_error()
+            .is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE);
+        let message = error.to_string();
+        let broken = message.split_once(": ").map(|(_, columns)| columns);
+        if let (true, Some(columns)) = (is_unique, broken)
+            && let Some(error) = self.duplicate_in_index(columns)
+        {
+            return error.into();
+        }
+        error.into()
+    }
+
+    /// `columns`: `t.a, t.b`.
+    fn duplicate_in_index(&self, columns: &str) -> Option<ServerError> {
+        let table = columns.split('.').next()?;
+        let prefix = format!("{table}.");
+        let names = columns.replace(&prefix, "").replace(", ", ",");
+        let schema = self.server.databases.schema(&self.context.database)?;
+        let sql = "SELECT il.name FROM pragma_index_list(?1, ?2) il WHERE il.origin = 'c' AND \
+                   (SELECT group_concat(name) FROM pragma_index_info(il.name, ?2)) = ?3";
+        let found: Option<String> = self
+            .connection
+            .query_row(sql, [table, &schema, &names], |row| row.get(0))
+            .ok();
+        let index = found?;
+        let index = index.strip_prefix(&prefix).unwrap_or(&index);
+        let text = format!(
+            "Cannot insert duplicate key row in object 'dbo.{table}' with unique index '{index}'."
+        );
+        Some(ServerError::new(2601, 14, text))
     }
 
     /// Rests once between tries that began at `start`.
@@ -187,7 +224,7 @@ impl Session {
     }
 
     /// Before a statement touches data: faults that tests asked for, and doomed transactions.
-    pub(super) fn before_data(&mut self, access: Access) -> Result<(), Stop> {
+    pub(super) fn before_data(&self, access: Access) -> Result<(), Stop> {
         if let Some(fault) = self.server.faults.next_statement() {
             return Err(fault.into());
         }

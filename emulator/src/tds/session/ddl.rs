@@ -47,7 +47,7 @@ impl Session {
         let procedure =
             |tokens: &Tokens<'_>, at| tokens.is_at(at, "proc") || tokens.is_at(at, "procedure");
         let alters = tokens.is("or") && procedure(&tokens, 2) || procedure(&tokens, 1);
-        if create && (procedure(&tokens, 0) || alters) || !create && !drop && alters {
+        if !drop && (alters || create && procedure(&tokens, 0)) {
             return self.create_procedure(run);
         }
         if create && tokens.take("table") {
@@ -211,7 +211,7 @@ impl Session {
         Ok(())
     }
 
-    /// CREATE [UNIQUE] [CLUSTERED] INDEX name ON table (columns).
+    /// `CREATE [UNIQUE] [CLUSTERED] INDEX name ON table (columns)`.
     fn create_index(&mut self, tokens: &mut Tokens<'_>) -> Result<(), Stop> {
         let unique = if tokens.take("unique") { "UNIQUE " } else { "" };
         let _kind = tokens.take("clustered") || tokens.take("nonclustered");
@@ -355,9 +355,7 @@ fn column_traits(translator: &mut Translator<'_>) -> Result<Traits, ServerError>
     let mut traits = Traits::default();
     loop {
         let tokens = translator.tokens();
-        if tokens.take("constraint") {
-            tokens.name()?;
-        } else if tokens.take("collate") {
+        if tokens.take("constraint") || tokens.take("collate") {
             tokens.name()?;
         } else if tokens.take("null") {
             traits.not_null = false;

@@ -18,6 +18,15 @@ pub(super) struct Prepared {
     /// As in sp_executesql.
     pub(super) parameters: String,
     pub(super) text: String,
+    pub(super) form: Form,
+}
+
+/// What the text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Statements,
+    /// A procedure's name (sp_prepexecrpc).
+    Procedure,
 }
 
 impl Handles {

@@ -38,7 +38,7 @@ impl Session {
     }
 
     /// Runs it, and sends what OUTPUT asked for.
-    pub(super) fn run_plan(&mut self, plan: &Plan, out: &mut Output) -> Result<u64, Stop> {
+    pub(super) fn run_plan(&self, plan: &Plan, out: &mut Output) -> Result<u64, Stop> {
         if self.options.is_on("fmtonly") {
             return Ok(0);
         }

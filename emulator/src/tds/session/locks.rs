@@ -80,8 +80,7 @@ impl Locks {
         database: &str,
         resource: &str,
         spid: u16,
-        mode: Mode,
-        owner: Owner,
+        (mode, owner): (Mode, Owner),
     ) -> bool {
         let mut held = self.held();
         let holders = held

@@ -31,8 +31,8 @@ impl Session {
         Ok(Step::Next)
     }
 
-    /// RAISERROR (text, severity, state, arguments…) [WITH …].
-    pub(super) fn raise(&mut self, run: &[Lexed], out: &mut Output) -> Result<Step, Stop> {
+    /// `RAISERROR (text, severity, state, arguments…) [WITH …]`.
+    pub(super) fn raise(&self, run: &[Lexed], out: &mut Output) -> Result<Step, Stop> {
         let mut tokens = Tokens::new(run);
         let line = tokens.line();
         tokens.expect("raiserror")?;
@@ -139,7 +139,7 @@ impl Session {
     }
 
     /// WAITFOR DELAY, WAITFOR TIME.
-    pub(super) fn wait_for(&mut self, run: &[Lexed]) -> Result<Step, Stop> {
+    pub(super) fn wait_for(&self, run: &[Lexed]) -> Result<Step, Stop> {
         let mut tokens = Tokens::new(run);
         tokens.expect("waitfor")?;
         let until = tokens.take("time");

@@ -34,6 +34,7 @@ mod stop;
 mod system;
 mod transaction;
 mod transaction_requests;
+mod type_catalog;
 mod views;
 
 pub(super) use cancel::Cancel;
@@ -118,6 +119,9 @@ pub(super) struct Session {
     /// `##` tables, which end with this session.
     global_temporary: Vec<String>,
     requests: u64,
+    /// Of the transaction that this request's RESETCONNECTION has rolled back: its headers may
+    /// still name it.
+    stale_descriptor: Option<u64>,
     opened: std::time::Instant,
 }
 
@@ -142,6 +146,7 @@ impl Session {
             bulk: None,
             global_temporary: Vec::new(),
             requests: 0,
+            stale_descriptor: None,
             opened: std::time::Instant::now(),
             server,
             facts,
@@ -170,6 +175,7 @@ impl Session {
     /// Answers one request.
     pub(super) fn handle(&mut self, request: Request, out: &mut Output) -> Flow {
         self.requests += 1;
+        self.stale_descriptor = None;
         if let Some(reset) = request.reset
             && let Err(error) = self.reset(reset, out)
         {
@@ -186,8 +192,13 @@ impl Session {
         if self.transaction.is_doomed() {
             self.end_doomed(out);
         }
+        if matches!(outcome, Err(Stop::Cancelled)) && self.options.is_on("xact_abort") {
+            self.roll_back_all(out);
+        }
         let states = self.changed_states();
-        let flow = match outcome {
+        // Before the answer is: who reads it may look at the register next.
+        self.server.register.update(self.seen());
+        match outcome {
             Ok(()) | Err(Stop::Aborted | Stop::Raised(_)) => {
                 out.finish(&states);
                 Flow::Continue
@@ -200,9 +211,7 @@ impl Session {
                 out.finish(&[]);
                 Flow::End
             }
-        };
-        self.server.register.update(self.seen());
-        flow
+        }
     }
 
     /// Tells what was not told yet.
@@ -218,7 +227,7 @@ impl Session {
         Err(stop)
     }
 
-    fn end(&mut self, error: &ServerError, out: &mut Output) -> Flow {
+    fn end(&self, error: &ServerError, out: &mut Output) -> Flow {
         out.error(error);
         out.done(Done::failed(DoneKind::Done));
         out.finish(&[]);

@@ -32,6 +32,7 @@ impl Session {
             Reset::Everything => {
                 let silent = self.transaction.count() > 0;
                 if silent {
+                    self.stale_descriptor = Some(self.transaction.descriptor());
                     // The rollback is a part of the reset: ENVCHANGE 18 says it all.
                     self.roll_back_silently();
                     self.server.counters.rollbacks.add();

@@ -72,8 +72,8 @@ fn put_column(bytes: &mut Vec<u8>, kind: Kind, version: Version) {
     } else {
         &[0; 2]
     });
-    // fNullable.
-    bytes.extend([0x01, 0x00]);
+    // fNullable, and usUpdateable: unknown.
+    bytes.extend([0x09, 0x00]);
     type_info::put(bytes, kind, version);
 }
 

@@ -99,7 +99,7 @@ impl Session {
         Ok(Step::Next)
     }
 
-    /// RETURN [number].
+    /// `RETURN [number]`.
     fn return_statement(&mut self, run: &[Lexed]) -> Result<Step, Stop> {
         let behind = run.get(1..).unwrap_or_default();
         if !behind.is_empty() {

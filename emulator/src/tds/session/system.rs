@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 
 use super::call::{Argument, Declared, Given, Returned, declared, matched};
 use super::context::Pair;
-use super::handles::Prepared;
+use super::handles::{Form, Prepared};
 use super::locks::{Mode, Owner};
 use super::reset::Reset;
 use super::stop::Stop;
@@ -33,6 +33,10 @@ impl Session {
             "sp_prepare" => self.sp_prepare(arguments)?,
             "sp_execute" => self.sp_execute(arguments, out)?,
             "sp_prepexec" => self.sp_prepexec(arguments, out)?,
+            "sp_prepexecrpc" => self.sp_prepexecrpc(arguments, out)?,
+            "sp_datatype_info" | "sp_datatype_info_90" | "sp_datatype_info_100" => {
+                self.sp_datatype_info(number(arguments, 0), out)?
+            }
             "sp_unprepare" => {
                 self.handles.remove(number(arguments, 0).unwrap_or(0))?;
                 Returned::default()
@@ -59,7 +63,11 @@ impl Session {
     ) -> Result<Returned, Stop> {
         let text = text(arguments, 0).ok_or_else(|| missing("@statement"))?;
         let parameters = text_or_empty(arguments, 1);
-        let prepared = Prepared { parameters, text };
+        let prepared = Prepared {
+            parameters,
+            text,
+            form: Form::Statements,
+        };
         self.run_prepared(&prepared, arguments, 2, out)
     }
 
@@ -79,7 +87,12 @@ impl Session {
         if let Some(old) = number(arguments, 0) {
             let _unknown_is_fine = self.handles.remove(old);
         }
-        Ok(self.handles.add(Prepared { parameters, text })?)
+        let prepared = Prepared {
+            parameters,
+            text,
+            form: Form::Statements,
+        };
+        Ok(self.handles.add(prepared)?)
     }
 
     /// (handle, values…).
@@ -97,6 +110,44 @@ impl Session {
         Ok(returned)
     }
 
+    /// (handle out, procedure, values…).
+    fn sp_prepexecrpc(
+        &mut self,
+        arguments: &[Argument],
+        out: &mut Output,
+    ) -> Result<Returned, Stop> {
+        let text = text(arguments, 1).ok_or_else(|| missing("@procname"))?;
+        self.server.counters.prepares.add();
+        if let Some(old) = number(arguments, 0) {
+            let _unknown_is_fine = self.handles.remove(old);
+        }
+        let prepared = Prepared {
+            parameters: String::new(),
+            text,
+            form: Form::Procedure,
+        };
+        let handle = self.handles.add(prepared.clone())?;
+        let mut returned = self.run_prepared(&prepared, arguments, 2, out)?;
+        returned.outputs.insert(0, given_handle(handle));
+        Ok(returned)
+    }
+
+    fn run_procedure(
+        &mut self,
+        name: &str,
+        values: &[Argument],
+        first: usize,
+        out: &mut Output,
+    ) -> Result<Returned, Stop> {
+        let lexed = lex(name, true)?;
+        let names = Tokens::new(&lexed).names()?;
+        let mut returned = self.invoke(&names, values, out)?;
+        for given in &mut returned.outputs {
+            given.at += first;
+        }
+        Ok(returned)
+    }
+
     /// Runs a statement with the arguments from `first` on.
     pub(super) fn run_prepared(
         &mut self,
@@ -106,6 +157,9 @@ impl Session {
         out: &mut Output,
     ) -> Result<Returned, Stop> {
         let values = arguments.get(first..).unwrap_or_default();
+        if prepared.form == Form::Procedure {
+            return self.run_procedure(&prepared.text, values, first, out);
+        }
         let variables = self.prepared_variables(prepared, values)?;
         let parameters = self.declarations(&prepared.parameters)?;
         let places = matched("sp_executesql", &parameters, values)?;
@@ -192,7 +246,7 @@ impl Session {
     }
 
     /// (resource, mode, owner, timeout, principal): 0 and 1 are success, -1 is the time-out.
-    fn sp_getapplock(&mut self, arguments: &[Argument]) -> Result<Returned, Stop> {
+    fn sp_getapplock(&self, arguments: &[Argument]) -> Result<Returned, Stop> {
         let [resource, mode, owner, timeout] = placed(
             arguments,
             ["@resource", "@lockmode", "@lockowner", "@locktimeout"],
@@ -214,7 +268,7 @@ impl Session {
         let mut has_waited = false;
         loop {
             let locks = &self.server.locks;
-            if locks.acquire(&database, &resource, self.spid, mode, owner) {
+            if locks.acquire(&database, &resource, self.spid, (mode, owner)) {
                 return Ok(status(i32::from(has_waited)));
             }
             has_waited = true;
@@ -244,7 +298,7 @@ impl Session {
     }
 
     /// (resource, owner).
-    fn sp_releaseapplock(&mut self, arguments: &[Argument]) -> Result<Returned, Stop> {
+    fn sp_releaseapplock(&self, arguments: &[Argument]) -> Result<Returned, Stop> {
         let [resource, owner] = placed(arguments, ["@resource", "@lockowner"]);
         let resource = resource
             .and_then(as_text)

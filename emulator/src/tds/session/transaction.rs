@@ -60,7 +60,7 @@ impl Transaction {
 }
 
 impl Session {
-    /// BEGIN TRANSACTION [name].
+    /// `BEGIN TRANSACTION [name]`.
     pub(super) fn begin_statement(
         &mut self,
         tokens: &[Lexed],
@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    /// COMMIT [TRANSACTION [name]].
+    /// `COMMIT [TRANSACTION [name]]`.
     pub(super) fn commit_statement(
         &mut self,
         tokens: &[Lexed],
@@ -141,7 +141,7 @@ impl Session {
         Ok(())
     }
 
-    /// ROLLBACK [TRANSACTION [name of the transaction or of a savepoint]].
+    /// `ROLLBACK [TRANSACTION [name of the transaction or of a savepoint]]`.
     pub(super) fn rollback_statement(
         &mut self,
         tokens: &[Lexed],
@@ -213,7 +213,7 @@ impl Session {
     }
 
     /// In the store only.
-    pub(super) fn roll_back_silently(&mut self) {
+    pub(super) fn roll_back_silently(&self) {
         if !self.connection.is_autocommit() {
             // It fails only when SQLite has rolled back already.
             let _already = self.connection.execute_batch("ROLLBACK");

@@ -34,6 +34,13 @@ pub(in crate::tds) fn assign(value: Value, to: Kind) -> Result<Value, ServerErro
         }
         _ => true,
     };
+    if let (Value::Text(_), Kind::Binary(_)) = (&value, to) {
+        let text = format!(
+            "Implicit conversion from data type nvarchar to {to} is not allowed. Use the CONVERT \
+             function to run this query."
+        );
+        return Err(ServerError::new(257, 16, text));
+    }
     if !fits {
         let text = "String or binary data would be truncated.";
         return Err(ServerError::new(2628, 16, text));

@@ -259,6 +259,9 @@ impl Parser<'_> {
                     break;
                 }
             }
+            if depth.is_out() {
+                state.note(token);
+            }
             depth.note(token);
             previous = Some(token);
             self.tokens.next();
@@ -338,6 +341,15 @@ impl Head {
         }
     }
 
+    /// VALUES is all that an INSERT needs.
+    fn note(&mut self, token: &Token) {
+        if self.first == "insert"
+            && matches!(token, Token::Word(word) if word.eq_ignore_ascii_case("values"))
+        {
+            self.is_open = false;
+        }
+    }
+
     /// Whether a word that could begin a statement belongs to this one.
     fn goes_on(&mut self, word: &str, previous: Option<&Token>, tokens: Tokens<'_>) -> bool {
         let word = word.to_ascii_lowercase();
@@ -367,6 +379,7 @@ impl Head {
             // INSERT … WITH (TABLOCK); FROM t WITH (NOLOCK); WITH RECOMPILE.
             "with" => {
                 matches!(tokens.peek_at(1), Some(Token::Symbol("(")))
+                    || tokens.is_at(1, "ties")
                     || after(&["from"])
                     || self.first == "raiserror"
                     || self.first == "exec"

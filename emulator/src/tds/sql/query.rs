@@ -162,7 +162,19 @@ impl Translator<'_> {
                 None => sql.push_str(&part),
             }
         }
-        // ORDER BY may name columns of the tables, which `core` has left in scope for it.
+        // ORDER BY may name columns of the tables, which `core` has left in scope for it, and
+        // those of the result.
+        if !is_single {
+            self.leave();
+            self.enter(Vec::new());
+        }
+        let named = columns
+            .iter()
+            .filter_map(|column| Some((column.name.clone()?, column.kind)));
+        self.add(Source {
+            alias: String::new(),
+            columns: named.collect(),
+        });
         let end = self.tail(limit);
         self.leave();
         sql.push_str(&end?);

@@ -195,7 +195,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    fn add(&mut self, source: Source) {
+    pub(super) fn add(&mut self, source: Source) {
         if let Some(scope) = self.scopes.last_mut() {
             scope.push(source);
         }

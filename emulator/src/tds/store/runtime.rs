@@ -43,8 +43,7 @@ pub(super) fn register(connection: &Connection) -> Result<()> {
         if name != "tsql_newid" {
             flags |= FunctionFlags::SQLITE_DETERMINISTIC;
         }
-        connection
-            .create_scalar_function(name, arguments, flags, move |context| function(context))?;
+        connection.create_scalar_function(name, arguments, flags, function)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Reading and writing little-endian numbers and UTF-16 text.
 
 /// Bytes that do not mean what they should, and what was being read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed {0}")]
 pub(in crate::tds) struct Malformed(pub(in crate::tds) &'static str);
 

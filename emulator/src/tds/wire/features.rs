@@ -49,7 +49,7 @@ pub(in crate::tds) fn fedauth(data: &[u8]) -> Result<FedAuth, Malformed> {
     match options >> 1 {
         1 => {
             let length = reader.length()?;
-            let token = utf16(reader.take(length)?).ok_or(reader.malformed())?;
+            let token = utf16(reader.take(length)?).ok_or_else(|| reader.malformed())?;
             // No nonce was offered in PRELOGIN, so none may come back.
             if !reader.is_empty() {
                 return Err(reader.malformed());

@@ -8,23 +8,20 @@ const TRANSACTION: u16 = 2;
 const TRACE: u16 = 3;
 
 /// Takes the headers off a request and gives the transaction descriptor that it names.
-pub(in crate::tds) fn take<'a>(
-    body: &'a [u8],
-    version: Version,
-) -> Result<(u64, &'a [u8]), Malformed> {
+pub(in crate::tds) fn take(body: &[u8], version: Version) -> Result<(u64, &[u8]), Malformed> {
     if !version.is_wide() {
         return Ok((0, body));
     }
     let malformed = Malformed("ALL_HEADERS");
     let mut reader = Reader::new(body, "ALL_HEADERS");
     let total = reader.length()?;
-    let headers = body.get(4..total).ok_or(malformed.clone())?;
-    let rest = body.get(total..).ok_or(malformed.clone())?;
+    let headers = body.get(4..total).ok_or(malformed)?;
+    let rest = body.get(total..).ok_or(malformed)?;
     let mut reader = Reader::new(headers, "ALL_HEADERS");
     let mut descriptor = None;
     while !reader.is_empty() {
         let length = reader.length()?;
-        let data = reader.take(length.checked_sub(4).ok_or(malformed.clone())?)?;
+        let data = reader.take(length.checked_sub(4).ok_or(malformed)?)?;
         let mut data = Reader::new(data, "ALL_HEADERS");
         match data.u16()? {
             TRANSACTION => {

@@ -47,6 +47,24 @@ impl Link {
         }
     }
 
+    /// Something was read and not used yet.
+    pub(in crate::tds) fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// TLS has ended; what was read already is kept. `None`: strict TLS never ends.
+    pub(in crate::tds) fn into_plain(self) -> Option<Self> {
+        let socket = match self.stream {
+            Stream::Wrapped(stream) => stream.into_inner().0.into_socket(),
+            Stream::Plain(socket) => socket,
+            Stream::Strict(_) => return None,
+        };
+        Some(Self {
+            stream: Stream::Plain(socket),
+            input: self.input,
+        })
+    }
+
     pub(in crate::tds) fn into_stream(self) -> Stream {
         self.stream
     }

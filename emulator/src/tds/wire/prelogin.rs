@@ -66,7 +66,7 @@ impl Prelogin {
             }
             let from = usize::from(reader.u16_be()?);
             let length = usize::from(reader.u16_be()?);
-            let data = body.get(from..from + length).ok_or(malformed.clone())?;
+            let data = body.get(from..from + length).ok_or(malformed)?;
             // VERSION is required and comes first.
             if is_first && (token != VERSION || length != 6) {
                 return Err(malformed);

@@ -29,5 +29,5 @@ fn character(byte: u8) -> char {
     let upper = usize::from(byte).checked_sub(0x80);
     upper
         .and_then(|at| UPPER.get(at).copied())
-        .unwrap_or(char::from(byte))
+        .unwrap_or_else(|| char::from(byte))
 }

@@ -15,8 +15,19 @@ use super::packet::{HEADER, LOGIN_PACKET, kind, status};
 pub(in crate::tds) struct Wrapped {
     socket: TcpStream,
     phase: Phase,
+    after: After,
+    /// Records of the handshake that will go in one message: msodbcsql reads a flight as a whole.
+    flight: Vec<u8>,
     /// Written by TLS, not by the socket yet.
     out: Vec<u8>,
+}
+
+/// How bytes go once the handshake is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::tds) enum After {
+    Raw,
+    /// Record by record, so that nothing behind a record is taken: login-only encryption.
+    ByRecord,
 }
 
 #[derive(Debug)]
@@ -26,7 +37,6 @@ enum Phase {
         header: Vec<u8>,
         left: usize,
     },
-    /// Record by record, so that nothing behind a record is taken: login-only encryption.
     Records {
         header: Vec<u8>,
         left: usize,
@@ -35,7 +45,7 @@ enum Phase {
 }
 
 impl Wrapped {
-    pub(in crate::tds) fn new(socket: TcpStream) -> Self {
+    pub(in crate::tds) fn new(socket: TcpStream, after: After) -> Self {
         let phase = Phase::Handshake {
             header: Vec::new(),
             left: 0,
@@ -43,20 +53,17 @@ impl Wrapped {
         Self {
             socket,
             phase,
+            after,
+            flight: Vec::new(),
             out: Vec::new(),
         }
     }
 
-    /// The handshake is over. `by_record`: TLS ends soon.
-    pub(in crate::tds) fn handshake_is_over(&mut self, by_record: bool) {
-        self.phase = if by_record {
-            Phase::Records {
-                header: Vec::new(),
-                left: 0,
-            }
-        } else {
-            Phase::Raw
-        };
+    pub(in crate::tds) fn handshake_is_over(&mut self) {
+        // A client may have been so quick that its first data are being read already.
+        if matches!(self.phase, Phase::Handshake { .. }) {
+            self.phase = self.after.phase();
+        }
     }
 
     pub(in crate::tds) fn socket(&self) -> &TcpStream {
@@ -68,6 +75,7 @@ impl Wrapped {
     }
 
     fn drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wrap_flight();
         while !self.out.is_empty() {
             let written = ready!(Pin::new(&mut self.socket).poll_write(context, &self.out))?;
             if written == 0 {
@@ -76,6 +84,20 @@ impl Wrapped {
             self.out.drain(..written);
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn wrap_flight(&mut self) {
+        let flight = std::mem::take(&mut self.flight);
+        let mut chunks = flight.chunks(LOGIN_PACKET - HEADER).peekable();
+        while let Some(chunk) = chunks.next() {
+            let length = u16::try_from(chunk.len() + HEADER).unwrap_or(u16::MAX);
+            let is_last = chunks.peek().is_none();
+            let status = if is_last { status::END } else { 0 };
+            self.out.extend([kind::PRELOGIN, status]);
+            self.out.extend(length.to_be_bytes());
+            self.out.extend([0, 0, 0, 0]);
+            self.out.extend(chunk);
+        }
     }
 
     /// Reads up to `most` bytes.
@@ -114,6 +136,18 @@ impl Wrapped {
     }
 }
 
+impl After {
+    fn phase(self) -> Phase {
+        match self {
+            Self::Raw => Phase::Raw,
+            Self::ByRecord => Phase::Records {
+                header: Vec::new(),
+                left: 0,
+            },
+        }
+    }
+}
+
 impl AsyncRead for Wrapped {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -123,6 +157,12 @@ impl AsyncRead for Wrapped {
         let this = self.get_mut();
         ready!(this.drain(context))?;
         let socket = &mut this.socket;
+        if let Phase::Handshake { header, left } = &mut this.phase {
+            let is_between = *left == 0 && header.is_empty();
+            if is_between && ready!(next_is_record(socket, context))? {
+                this.phase = this.after.phase();
+            }
+        }
         match &mut this.phase {
             Phase::Raw => Pin::new(socket).poll_read(context, buffer),
             Phase::Handshake { header, left } => {
@@ -136,25 +176,23 @@ impl AsyncRead for Wrapped {
                 *left -= ready!(Self::read_some(socket, context, *left, buffer))?;
                 Poll::Ready(Ok(()))
             }
+            Phase::Records { left, .. } if *left > 0 => {
+                *left -= ready!(Self::read_some(socket, context, *left, buffer))?;
+                Poll::Ready(Ok(()))
+            }
             Phase::Records { header, left } => {
-                if *left == 0 {
-                    if !ready!(Self::read_header(socket, context, header, RECORD))? {
-                        return Poll::Ready(Ok(()));
-                    }
-                    let length = header.get(3..5).map_or(0, |bytes| {
-                        bytes
-                            .iter()
-                            .fold(0, |sum, byte| sum << 8 | usize::from(*byte))
-                    });
-                    if buffer.remaining() < RECORD {
-                        return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
-                    }
-                    buffer.put_slice(header);
-                    header.clear();
-                    *left = length;
+                // TLS reads ahead: it must not take what is no record any more.
+                if header.is_empty() && !ready!(next_is_record(socket, context))? {
                     return Poll::Ready(Ok(()));
                 }
-                *left -= ready!(Self::read_some(socket, context, *left, buffer))?;
+                if buffer.remaining() < RECORD {
+                    return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
+                }
+                if ready!(Self::read_header(socket, context, header, RECORD))? {
+                    buffer.put_slice(header);
+                    *left = record_length(header);
+                    header.clear();
+                }
                 Poll::Ready(Ok(()))
             }
         }
@@ -168,21 +206,13 @@ impl AsyncWrite for Wrapped {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.drain(context))?;
         if !matches!(this.phase, Phase::Handshake { .. }) {
+            ready!(this.drain(context))?;
             return Pin::new(&mut this.socket).poll_write(context, bytes);
         }
-        let taken = &bytes[..bytes.len().min(LOGIN_PACKET - HEADER)];
-        let length = u16::try_from(taken.len() + HEADER).unwrap_or(u16::MAX);
-        this.out.extend([kind::PRELOGIN, status::END]);
-        this.out.extend(length.to_be_bytes());
-        this.out.extend([0, 0, 0, 0]);
-        this.out.extend(taken);
-        // What the socket does not take now goes at the next flush or read.
-        if let Poll::Ready(Err(error)) = this.drain(context) {
-            return Poll::Ready(Err(error));
-        }
-        Poll::Ready(Ok(taken.len()))
+        // It goes at the next flush or read.
+        this.flight.extend(bytes);
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -198,6 +228,14 @@ impl AsyncWrite for Wrapped {
     }
 }
 
+/// False: the peer goes on without TLS, or not at all.
+fn next_is_record(socket: &TcpStream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    let mut byte = [0];
+    let mut buffer = ReadBuf::new(&mut byte);
+    ready!(socket.poll_peek(context, &mut buffer))?;
+    Poll::Ready(Ok(matches!(buffer.filled(), [TLS_ALERT | TLS_DATA])))
+}
+
 /// How much of the handshake a packet with this header carries.
 fn handshake_length(header: &[u8]) -> io::Result<usize> {
     match header {
@@ -210,5 +248,16 @@ fn handshake_length(header: &[u8]) -> io::Result<usize> {
     }
 }
 
+/// The length of what follows a record's header.
+fn record_length(header: &[u8]) -> usize {
+    match header {
+        [_, _, _, high, low] => u16::from_be_bytes([*high, *low]).into(),
+        _ => 0,
+    }
+}
+
+/// First bytes of TLS records that may come behind a handshake.
+const TLS_ALERT: u8 = 0x15;
+const TLS_DATA: u8 = 0x17;
 /// The header of a TLS record.
 const RECORD: usize = 5;
