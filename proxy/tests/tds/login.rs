@@ -55,11 +55,9 @@ async fn strict_tls_has_its_own_alpn() {
 #[tokio::test]
 async fn a_client_without_tls_is_turned_away_where_it_is_required() {
     let scene = Scene::bare(|launch| launch.key("client_tls", "require")).await;
-    let error = scene
-        .try_client("appdb")
-        .await
-        .err()
-        .expect("it has no TLS");
+    let Err(error) = scene.try_client("appdb").await else {
+        panic!("it has no TLS");
+    };
     assert!(
         error.to_string().contains("client_tls=require"),
         "{error:?}"

@@ -15,7 +15,7 @@ pub(crate) type Tiberius = Client<Compat<TcpStream>>;
 
 /// What entrapool runs on.
 pub(crate) struct Scene {
-    pub(crate) azure: Option<LocalAzure>,
+    _azure: Option<LocalAzure>,
     pub(crate) server: Arc<TdsServer>,
     pub(crate) proxy: Sidecar,
     _password: Option<tempfile::TempDir>,
@@ -50,7 +50,7 @@ impl Scene {
             .start()
             .await;
         Self {
-            azure: Some(azure),
+            _azure: Some(azure),
             server: Arc::new(server),
             proxy,
             _password: None,
@@ -79,7 +79,7 @@ impl Scene {
         let sidecar = Sidecar::on_plain_sql_server(&server).user("sa");
         let sidecar = sidecar.key("password_file", &file.display().to_string());
         Self {
-            azure: None,
+            _azure: None,
             proxy: launch(sidecar).start().await,
             server: Arc::new(server),
             _password: Some(directory),
