@@ -20,7 +20,6 @@ use crate::managed_identity::{Assignment, ManagedIdentities};
 use crate::pki::Pki;
 use crate::postgres::{Postgres, PostgresBuilder, find_installation};
 use crate::tds::{TdsServer, TdsServerBuilder};
-use crate::verifier::Verifier;
 
 /// Which database server stands behind the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,11 +94,7 @@ impl LocalAzureBuilder {
         identities.assign(Assignment::System, Principal::named(&self.role));
         let imds = Imds::start(Arc::clone(&identities)).await?;
         let entra = Entra::start(Arc::clone(&issuer), &pki).await?;
-        let verifier = Verifier::new(
-            issuer.public_key(),
-            Arc::clone(&directory),
-            OSSRDBMS_AUDIENCE,
-        );
+        let verifier = issuer.verifier(OSSRDBMS_AUDIENCE);
         let record = Arc::new(LoginRecord::default());
         let server = if self.wants_real()? {
             let ldap = LdapResponder::start(verifier, Arc::clone(&record)).await?;
@@ -124,7 +119,6 @@ impl LocalAzureBuilder {
             role: self.role,
             database: self.database,
             server,
-            directory,
             imds,
             entra,
             identities,
@@ -164,7 +158,6 @@ pub struct LocalAzure {
     role: String,
     database: String,
     server: DatabaseServer,
-    directory: Arc<Directory>,
     imds: Imds,
     entra: Entra,
     identities: Arc<ManagedIdentities>,
@@ -240,25 +233,6 @@ impl LocalAzure {
         }
     }
 
-    /// A TDS server of this Azure, to be started: with this Azure's certificates and databases, for
-    /// tokens of the machine's identity.
-    ///
-    /// # Errors
-    /// When no certificate can be made.
-    pub fn sql_server(&self) -> Result<TdsServerBuilder, Error> {
-        let verifier = Verifier::new(
-            self.issuer.public_key(),
-            Arc::clone(&self.directory),
-            SQL_AUDIENCE,
-        );
-        let certificate = self.pki.issue(&["localhost", "127.0.0.1"])?;
-        Ok(TdsServer::builder()
-            .database(&self.database)
-            .entra(verifier, Arc::clone(&self.record))
-            .user(&self.role)
-            .tls(&certificate))
-    }
-
     /// The metadata service, with its faults.
     #[must_use]
     pub fn imds(&self) -> &Imds {
@@ -293,7 +267,7 @@ impl LocalAzure {
         let verifier = self.issuer.verifier(SQL_AUDIENCE);
         Ok(TdsServer::builder()
             .database(&self.database)
-            .entra(verifier, Arc::new(LoginRecord::default()))
+            .entra(verifier, Arc::clone(&self.record))
             .user(&self.role)
             .tls(&certificate))
     }
