@@ -240,7 +240,9 @@ impl Tracker {
     #[inline]
     #[must_use]
     pub fn has_reply_due(&self) -> bool {
-        !self.replies.is_empty()
+        // Not in the middle of an answer of the server's to the client.
+        let is_answering = matches!(&self.owed, Some(owed) if owed.fate == Fate::Forward);
+        !self.replies.is_empty() && !is_answering
     }
 
     /// Whether the server announced that it ends the session.

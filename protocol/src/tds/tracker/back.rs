@@ -138,7 +138,7 @@ impl Tracker {
         let mut take = 0;
         let step = |take, give, event| Ok(Step { take, give, event });
         loop {
-            if !self.replies.is_empty() && self.owed.is_none() {
+            if self.has_reply_due() {
                 return match take {
                     0 => step(0, 0, Event::Insert(std::mem::take(&mut self.replies))),
                     _ => step(take, take, Event::Next),
