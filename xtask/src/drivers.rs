@@ -21,6 +21,8 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
             "entrapool",
             "--test",
             "drivers",
+            "--test",
+            "tds_drivers",
             "--no-fail-fast",
         ];
         let mut command = cargo(test);
@@ -74,19 +76,25 @@ fn prepare_node(report: &mut Report) -> anyhow::Result<bool> {
     Ok(good)
 }
 
-/// Compiles pgx into the cache that the test uses: it takes seconds once, and then none.
+/// Compiles the drivers into the cache that the tests use: it takes seconds once, and then none.
 fn prepare_go(report: &mut Report) -> anyhow::Result<bool> {
     let home = tree::test_environment().join("go");
-    let mut build = Command::new("go");
-    build
-        .arg("build")
-        .arg("-o")
-        .arg(home.join("pgx_client"))
-        .arg(tree::root().join(PINS).join("pgx_client.go"))
-        .env("GO111MODULE", "off")
-        .env("GOPATH", machine::GO_PACKAGES)
-        .env("GOCACHE", home.join("cache"))
-        .env("CGO_ENABLED", "0")
-        .env_remove("GOFLAGS");
-    report.command("go packages", &mut build)
+    for program in ["pgx_client", "tds/go_mssqldb_client"] {
+        let source = tree::root().join(PINS).join(program).with_extension("go");
+        let mut build = Command::new("go");
+        build
+            .arg("build")
+            .arg("-o")
+            .arg(home.join(program))
+            .arg(source)
+            .env("GO111MODULE", "off")
+            .env("GOPATH", machine::GO_PACKAGES)
+            .env("GOCACHE", home.join("cache"))
+            .env("CGO_ENABLED", "0")
+            .env_remove("GOFLAGS");
+        if !report.command("go packages", &mut build)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -66,6 +66,35 @@ pub(crate) const FOR_TESTS: &[Component] = &[
                 .is_dir()
         },
     },
+    Component {
+        name: "go-mssqldb (Go)",
+        packages: &["golang-github-denisenkom-go-mssqldb-dev"],
+        present: || {
+            Path::new(GO_PACKAGES)
+                .join("src/github.com/denisenkom/go-mssqldb")
+                .is_dir()
+        },
+    },
+    Component {
+        name: "FreeTDS's tsql",
+        packages: &["freetds-bin"],
+        present: || succeeds("tsql", &["-C"]),
+    },
+    Component {
+        name: "FreeTDS's ODBC driver",
+        packages: &["tdsodbc"],
+        present: || has_library("odbc/libtdsodbc.so"),
+    },
+    Component {
+        name: "unixODBC's driver manager",
+        packages: &["libodbc2"],
+        present: || has_library("libodbc.so.2"),
+    },
+    Component {
+        name: "MIT Kerberos' GSSAPI (Microsoft's ODBC driver is linked with it)",
+        packages: &["libgssapi-krb5-2"],
+        present: || has_library("libgssapi_krb5.so.2"),
+    },
 ];
 
 /// For libFuzzer's runtime, which is C++.
@@ -89,7 +118,8 @@ pub(crate) const FOR_BENCHES: &[Component] = &[
 
 /// Where Debian puts the driver. `proxy/tests/drivers.rs` looks there.
 const JDBC_JAR: &str = "/usr/share/java/postgresql.jar";
-/// Where Debian puts Go's packages. `proxy/tests/drivers.rs` looks there.
+/// Where Debian puts Go's packages. `proxy/tests/drivers.rs` and `proxy/tests/tds_drivers` look
+/// there.
 pub(crate) const GO_PACKAGES: &str = "/usr/share/gocode";
 const OLDEST_POSTGRESQL: u32 = 15;
 
@@ -245,6 +275,13 @@ fn major_version(bin: &Path) -> Option<u32> {
         .next()?
         .parse()
         .ok()
+}
+
+/// In a directory of this machine's architecture, `/usr/lib/x86_64-linux-gnu` for one.
+fn has_library(name: &str) -> bool {
+    let directories = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut paths = directories.map(|directory| directory.path().join(name));
+    paths.any(|path| path.is_file())
 }
 
 fn succeeds(program: &str, arguments: &[&str]) -> bool {

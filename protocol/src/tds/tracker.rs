@@ -364,19 +364,16 @@ impl Tracker {
 
     /// How a request of ours is sent, which brings the reset that is wanted.
     fn sending_of_ours(&mut self) -> Sending {
-        let status = match std::mem::take(&mut self.reset_wanted) {
+        let (status, descriptor) = match std::mem::take(&mut self.reset_wanted) {
+            // The reset comes before the request: 2.2.3.1.2. No transaction outlives it.
             true => {
                 self.begin_reset(Whose::Ours, packet::RESET);
-                packet::RESET
+                (packet::RESET, 0)
             }
-            false => 0,
+            false => (0, self.transaction.descriptor),
         };
         Sending {
-            // A reset comes before the request, and ends the transaction.
-            descriptor: match status {
-                0 => self.transaction.descriptor,
-                _ => 0,
-            },
+            descriptor,
             status,
             size: self.size,
         }

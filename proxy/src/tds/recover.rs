@@ -22,6 +22,9 @@ use crate::session::wire::Fill;
 /// How long a backend may take to become fit again.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// Ends what the client has left open, if anything: not every server tells.
+const ROLLBACK: &str = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION";
+
 /// Why a backend can't be made fit.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfit {
@@ -76,6 +79,15 @@ async fn restore(backend: &mut Backend, mode: PoolMode) -> Result<(), Unfit> {
         || backend.soiled
         || mode == PoolMode::Session
         || backend.tracker.boundary() != Boundary::Idle;
+    if backend.tracker.is_in_transaction() {
+        // A request that brings a reset names no transaction: it comes after its end.
+        let mut batch = Vec::new();
+        if !backend.tracker.inject_batch(ROLLBACK, &mut batch) {
+            return Err(Unfit::Tainted);
+        }
+        backend.wire.put(&batch);
+        settle(backend).await?;
+    }
     if dirty {
         let mut batch = Vec::new();
         if !backend.tracker.inject_cleaning(&mut batch) {
