@@ -235,6 +235,7 @@ impl Session {
             open_transactions: self.transaction.count(),
             handles: self.handles.len(),
             requests: self.requests,
+            temporary_tables: self.temporary_tables(),
             options: self.options.shown(),
         }
     }
