@@ -293,6 +293,11 @@ impl Tracker {
         self.transaction.suspected = false;
     }
 
+    /// The server was asked, and there is one, or it did not say.
+    pub fn in_transaction(&mut self) {
+        self.transaction.suspected = self.transaction.descriptor == 0;
+    }
+
     /// The next request, of whoever it is, brings the session back to what it was after its
     /// login. Its client does not know.
     pub fn reset_next(&mut self) {

@@ -271,6 +271,7 @@ async fn run(profile: Profile, setting: Setting, keep: impl Fn(&Script) -> bool)
     let mut dice = Dice::of(seed());
     let mut failed = Vec::new();
     for (at, script) in scripts().iter().filter(|script| keep(script)).enumerate() {
+        println!("{}", script.name);
         let piece = match dice.below(2) {
             0 => WHOLE,
             _ => 1 + dice.below(60),

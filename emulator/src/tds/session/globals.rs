@@ -238,7 +238,8 @@ impl Session {
             && own.starts_with('#')
             && !own.starts_with("##")
         {
-            let found = self.table(&names).is_ok();
+            let found =
+                self.table(&names).is_ok() || self.stored_procedure(&names)?.is_some();
             return Ok(if found { integer(self.temporary_object(own)) } else { Value::Null });
         }
         let exists = self.table(&names).is_ok() || self.stored_procedure(&names)?.is_some();

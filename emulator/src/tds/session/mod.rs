@@ -235,7 +235,7 @@ impl Session {
             open_transactions: self.transaction.count(),
             handles: self.handles.len(),
             requests: self.requests,
-            temporary_tables: self.temporary_tables(),
+            temporary_objects: self.temporary_objects(),
             options: self.options.shown(),
         }
     }

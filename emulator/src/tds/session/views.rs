@@ -94,7 +94,7 @@ impl Session {
         made("dm_exec_sessions", &columns, rows)
     }
 
-    /// The temporary tables of all sessions, as of their last request: who may see that they are
+    /// The temporary objects of all sessions, as of their last request: who may see that they are
     /// there may not use them.
     fn temporary_view(&self) -> Table {
         let columns = [
@@ -106,8 +106,8 @@ impl Session {
         let others = sessions
             .iter()
             .filter(|session| session.spid != self.spid)
-            .map(|session| (session.spid, session.temporary_tables.clone()));
-        let own = (self.spid, self.temporary_tables());
+            .map(|session| (session.spid, session.temporary_objects.clone()));
+        let own = (self.spid, self.temporary_objects());
         let all = others.chain([own]).flat_map(|(spid, tables)| {
             let names = tables.into_iter().map(move |name| (spid, name));
             names.collect::<Vec<_>>()
@@ -122,9 +122,11 @@ impl Session {
         made("objects", &columns, rows)
     }
 
-    /// The names of this session's.
-    pub(super) fn temporary_tables(&self) -> Vec<String> {
-        catalog::tables(&self.connection, "temp").unwrap_or_default()
+    /// The names of this session's, and of its temporary procedures.
+    pub(super) fn temporary_objects(&self) -> Vec<String> {
+        let mut names = catalog::tables(&self.connection, "temp").unwrap_or_default();
+        names.extend(catalog::procedures(&self.connection, "temp").unwrap_or_default());
+        names
     }
 
     /// OBJECT_ID of one of this session's temporary tables.
@@ -136,7 +138,7 @@ impl Session {
     /// differ from row to row.
     pub(in crate::tds) fn object_names(&self) -> Result<Vec<(String, i64)>, ServerError> {
         let mut known = Vec::new();
-        for name in self.temporary_tables() {
+        for name in self.temporary_objects() {
             let id = self.temporary_object(&name);
             let bracketed = format!("[{}]", name.replace(']', "]]"));
             for own in [name.as_str(), &bracketed] {

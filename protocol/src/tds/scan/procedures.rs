@@ -7,7 +7,7 @@ pub(in crate::tds) fn effects(name: &[u8]) -> Effects {
     match name {
         b"sp_setapprole" | b"sp_unsetapprole" | b"sp_bindsession" => Effects::TAINTED,
         b"sp_getapplock" => Effects::APP_LOCK,
-        b"sp_set_session_context" => Effects::CONTEXT,
+        b"sp_set_session_context" => Effects::SESSION_CONTEXT,
         b"sp_xml_preparedocument" | b"sp_xml_removedocument" => Effects::HANDLE,
         b"sp_prepare" | b"sp_prepexec" | b"sp_prepexecrpc" | b"sp_unprepare" | b"sp_execute" => {
             Effects::PREPARED.with(Effects::ADVANCE)

@@ -360,7 +360,11 @@ impl Tracker {
         let fact = match change {
             EnvChange::Began(descriptor) => {
                 self.transaction.descriptor = descriptor;
-                self.transaction.announced = true;
+                // One that it was asked for by a request says nothing of those in texts.
+                self.transaction.announced |= self
+                    .owed
+                    .as_ref()
+                    .is_some_and(|owed| owed.kind != Kind::Transaction);
                 self.transaction.suspected = false;
                 return Ok(());
             }
@@ -541,8 +545,9 @@ impl Tracker {
         }
         if effects.any(Effects::BEGIN) {
             self.transaction.suspected = self.transaction.descriptor == 0;
-        } else if effects.any(Effects::END) {
+        } else if effects.any(Effects::END) && self.transaction.suspected {
             self.transaction.suspected = false;
+            self.effects |= Effects::NESTED;
         }
     }
 }

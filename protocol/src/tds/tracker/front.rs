@@ -9,7 +9,7 @@ use crate::tds::message::{self, Report};
 use crate::tds::packet::{self, HEADER, Header, Kind};
 use crate::tds::reader::Reader;
 use crate::tds::scan::{self, Findings};
-use crate::tds::settings::recognise;
+use crate::tds::settings::{Change, recognise};
 use crate::tds::statements::{Statements, Watch};
 
 /// As much of a batch is waited for before any of it is sent, in bytes of its packets: its text is
@@ -230,9 +230,17 @@ impl Tracker {
             }
             Kind::Transaction => {
                 self.owe(kind, Fate::Forward);
-                // 0, 1 and 6: GET_DTC_ADDRESS, PROPAGATE, PROMOTE.
-                if matches!(behind, [0 | 1 | 6, 0, ..]) {
-                    self.note(Effects::DISTRIBUTED);
+                match behind {
+                    // GET_DTC_ADDRESS, PROPAGATE, PROMOTE.
+                    [0 | 1 | 6, 0, ..] => self.note(Effects::DISTRIBUTED),
+                    // COMMIT, ROLLBACK: perhaps of what a text has begun.
+                    [7 | 8, 0, ..] => self.note(Effects::END),
+                    _ => {}
+                }
+                if self.dictionary.watch() != Watch::Nothing
+                    && let Some(owed) = &mut self.owed
+                {
+                    owed.changes.extend(Change::isolation(behind));
                 }
                 Decision::Pass
             }

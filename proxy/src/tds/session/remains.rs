@@ -17,7 +17,7 @@ use crate::config::{PinOnExec, PoolMode};
 use crate::session::pin::{Client, Verdict};
 
 /// State that stays on a backend, and the reason to give for it.
-const REASONS: [(Effects, PinReason); 16] = [
+const REASONS: [(Effects, PinReason); 17] = [
     (Effects::TEMP_TABLE, PinReason::TempTable),
     (Effects::GLOBAL_TABLE, PinReason::TempTable),
     (Effects::APP_LOCK, PinReason::AdvisoryLock),
@@ -28,6 +28,7 @@ const REASONS: [(Effects, PinReason); 16] = [
     (Effects::TAINTED, PinReason::AppRole),
     (Effects::EXECUTE_AS, PinReason::AppRole),
     (Effects::CONTEXT, PinReason::Context),
+    (Effects::SESSION_CONTEXT, PinReason::Context),
     (Effects::TRACE, PinReason::TraceFlag),
     (Effects::HANDLE, PinReason::XmlHandle),
     (Effects::DISTRIBUTED, PinReason::Distributed),
@@ -38,6 +39,7 @@ const REASONS: [(Effects, PinReason); 16] = [
 
 /// What the server can be asked for.
 const ASKABLE: Effects = Effects::TEMP_TABLE
+    .with(Effects::NESTED)
     .with(Effects::APP_LOCK)
     .with(Effects::CURSOR)
     .with(Effects::CONTEXT);
@@ -48,6 +50,7 @@ const TO_THE_END: Effects = Effects::GLOBAL_TABLE
     .with(Effects::SETTING)
     .with(Effects::TAINTED)
     .with(Effects::EXECUTE_AS)
+    .with(Effects::SESSION_CONTEXT)
     .with(Effects::TRACE)
     .with(Effects::HANDLE)
     .with(Effects::DISTRIBUTED)
@@ -224,8 +227,16 @@ impl Session {
         };
         let _ = hold.lease.tracker.take_effects();
         let _ = hold.lease.tracker.take_facts();
-        let asked = suspected.only(ASKABLE);
-        let (found, failed) = match Answer::read(tokens) {
+        let asked = suspected.only(ASKABLE).without(Effects::NESTED);
+        let answer = Answer::read(tokens);
+        let transactions = answer.as_ref().map_or(1, |answer| answer.transactions);
+        if transactions > 0 && suspected.any(Effects::NESTED) {
+            // The rest is asked for when that one has ended.
+            hold.lease.tracker.in_transaction();
+            hold.lease.residue |= suspected.without(Effects::NESTED);
+            return self.route.metrics.probes.inc(ProbeResult::Pinned);
+        }
+        let (found, failed) = match answer {
             Ok(answer) if answer.found.any(Effects::UNKNOWN) => (answer.found | asked, true),
             Ok(answer) => (answer.found, false),
             Err(error) => {
