@@ -51,6 +51,8 @@ pub struct SessionSeen {
     pub handles: usize,
     /// Requests answered.
     pub requests: u64,
+    /// Names of its temporary tables and procedures.
+    pub temporary_objects: Vec<String>,
     /// The options as `sys.dm_exec_sessions` shows them, by column name.
     pub options: BTreeMap<&'static str, String>,
 }

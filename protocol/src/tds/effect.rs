@@ -20,7 +20,7 @@ impl Effects {
     pub const TAINTED: Self = Self(1 << 4);
     /// `EXECUTE AS`, `REVERT`, `SETUSER`.
     pub const EXECUTE_AS: Self = Self(1 << 5);
-    /// `CONTEXT_INFO`, `sp_set_session_context`.
+    /// `CONTEXT_INFO`.
     pub const CONTEXT: Self = Self(1 << 6);
     /// `DBCC TRACEON`.
     pub const TRACE: Self = Self(1 << 7);
@@ -51,6 +51,10 @@ impl Effects {
     /// `##name`: a table for everybody, which goes with the session that made it.
     pub const GLOBAL_TABLE: Self = Self(1 << 20);
 
+    /// The end of one of several nested transactions of which the server says nothing: it may have
+    /// been an inner one.
+    pub const NESTED: Self = Self(1 << 23);
+
     /// What ends with the procedure that it happens in: also with `sp_executesql`.
     pub const LOCAL: Self = Self(Self::SETTING.0 | Self::TEMP_TABLE.0 | Self::IMPLICIT.0);
 
@@ -70,8 +74,8 @@ impl Effects {
             | Self::TAINTED.0
             | Self::EXECUTE_AS.0
             | Self::CONTEXT.0
-            | Self::TRACE.0
             | Self::SESSION_CONTEXT.0
+            | Self::TRACE.0
             | Self::HANDLE.0
             | Self::PREPARED.0
             | Self::DISTRIBUTED.0

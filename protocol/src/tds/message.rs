@@ -125,12 +125,13 @@ pub fn attention_heard(out: &mut Vec<u8>) {
 }
 
 /// Appends the answer to so many calls of sp_unprepare that went well.
-pub fn unprepared(calls: usize, size: usize, out: &mut Vec<u8>) {
+/// `between` is the status of all ends but the last: see [`Done`].
+pub fn unprepared(calls: usize, between: u16, size: usize, out: &mut Vec<u8>) {
     answer(size, out, |out| {
         for call in 1..=calls {
             out.push(RETURNSTATUS);
             out.extend_from_slice(&0_i32.to_le_bytes());
-            let more = if call < calls { Done::MORE } else { 0 };
+            let more = if call < calls { between } else { 0 };
             done(out, DONEPROC, more, 0);
         }
     });

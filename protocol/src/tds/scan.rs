@@ -186,6 +186,10 @@ impl Scanner<'_> {
             self.add(Effects::GLOBAL_TABLE);
         } else if name.starts_with(b"#") {
             self.add(Effects::TEMP_TABLE);
+            if name.ends_with(b"_") {
+                // The question whether it is there can't tell these from what the server pads with.
+                self.add(Effects::UNKNOWN);
+            }
         }
     }
 

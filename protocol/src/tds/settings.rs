@@ -5,9 +5,15 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::reader::utf16;
+use super::reader::{Reader, utf16};
 use super::scan::lexer::{Lexer, Token, lower};
 
+/// Transaction Manager requests.
+const BEGIN: u16 = 5;
+const COMMIT: u16 = 7;
+const ROLLBACK: u16 = 8;
+/// The flag of an end that another transaction follows.
+const BEGINS: u8 = 1;
 /// Longest batch that is looked at, in bytes of UTF-16.
 const LONGEST: usize = 8 * 1024;
 /// Most settings that are kept of a session.
@@ -32,6 +38,35 @@ impl Change {
             key: "use".into(),
             text: format!("USE [{}]", name.replace(']', "]]")).into(),
         }
+    }
+
+    /// The isolation level that a Transaction Manager request asks for, which stays in force
+    /// behind its transaction (MS-TDS 2.2.6.9). `None` if it asks for none.
+    #[must_use]
+    pub fn isolation(request: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(request);
+        let kind = reader.u16()?;
+        if matches!(kind, COMMIT | ROLLBACK) {
+            let name = reader.u8()?;
+            reader.bytes(name.into())?;
+            if reader.u8()? & BEGINS == 0 {
+                return None;
+            }
+        } else if kind != BEGIN {
+            return None;
+        }
+        let level = match reader.u8()? {
+            1 => "read uncommitted",
+            2 => "read committed",
+            3 => "repeatable read",
+            4 => "serializable",
+            5 => "snapshot",
+            _ => return None,
+        };
+        Some(Self {
+            key: LEVEL.into(),
+            text: format!("SET {LEVEL} {level}").into(),
+        })
     }
 
     /// What is set: an option's name in lower case, or `use`.
@@ -382,6 +417,31 @@ mod tests {
                 "SET lock_timeout -1".into(),
             ])
         );
+    }
+
+    #[test]
+    fn levels_of_requests_are_settings() {
+        let text = |request: &[u8]| {
+            let change = Change::isolation(request)?;
+            Some(change.text().to_owned())
+        };
+        let snapshot = "SET transaction isolation level snapshot";
+        assert_eq!(text(&[5, 0, 5, 0]).as_deref(), Some(snapshot));
+        assert_eq!(
+            text(&[7, 0, 2, b'x', 0, 1, 5, 0]).as_deref(),
+            Some(snapshot)
+        );
+        for other in [
+            &[][..],
+            &[5, 0, 0, 0],
+            &[5, 0, 9, 0],
+            &[5],
+            &[7, 0, 0, 0],
+            &[8, 0, 9, 1, 5],
+            &[9, 0, 5, 0],
+        ] {
+            assert_eq!(text(other), None, "{other:?}");
+        }
     }
 
     #[test]

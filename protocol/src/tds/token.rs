@@ -92,6 +92,8 @@ impl Done {
     pub const COUNT: u16 = 0x10;
     /// An attention has been heard.
     pub const ATTENTION: u16 = 0x20;
+    /// Another call of the same message follows.
+    pub const IN_BATCH: u16 = 0x80;
     /// The statement failed so that its results are void.
     pub const SERVER_ERROR: u16 = 0x100;
 

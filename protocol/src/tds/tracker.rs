@@ -128,6 +128,8 @@ struct Transaction {
     announced: bool,
     /// A text has begun one, and the server says nothing.
     suspected: bool,
+    /// A text has begun another in it.
+    nested: bool,
 }
 
 /// A reset that the server has not acknowledged yet.
@@ -295,6 +297,11 @@ impl Tracker {
     /// The server was asked, and there is no transaction.
     pub fn no_transaction(&mut self) {
         self.transaction.suspected = false;
+    }
+
+    /// The server was asked, and there is one, or it did not say.
+    pub fn in_transaction(&mut self) {
+        self.transaction.suspected = self.transaction.descriptor == 0;
     }
 
     /// The next request, of whoever it is, brings the session back to what it was after its

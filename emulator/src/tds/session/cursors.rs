@@ -93,6 +93,15 @@ impl Cursors {
         !self.named.is_empty() || !self.by_handle.is_empty()
     }
 
+    /// Numbers, names (none for those of the API), and whether they are open.
+    pub(super) fn all(&self) -> Vec<(i32, String, bool)> {
+        let by_name = self.named.iter().zip(1..);
+        let by_name = by_name.map(|((name, cursor), at)| (at, name.clone(), cursor.open.is_some()));
+        let by_handle = self.by_handle.keys();
+        let by_handle = by_handle.map(|handle| (*handle, String::new(), true));
+        by_name.chain(by_handle).collect()
+    }
+
     pub(super) fn last_rows(&self) -> i64 {
         self.last_rows
     }

@@ -231,9 +231,20 @@ impl Session {
     }
 
     /// Some number for a table or procedure that is there, NULL for others.
-    fn object_id(&self, name: &str) -> Result<Value, ServerError> {
+    pub(super) fn object_id(&self, name: &str) -> Result<Value, ServerError> {
         let tokens = lex(name, true)?;
         let names = Tokens::new(&tokens).names()?;
+        if let [.., own] = names.as_slice()
+            && own.starts_with('#')
+            && !own.starts_with("##")
+        {
+            let found = self.table(&names).is_ok() || self.stored_procedure(&names)?.is_some();
+            return Ok(if found {
+                integer(self.temporary_object(own))
+            } else {
+                Value::Null
+            });
+        }
         let exists = self.table(&names).is_ok() || self.stored_procedure(&names)?.is_some();
         let hash = name.to_lowercase().bytes().fold(17_i64, |hash, byte| {
             (hash * 31 + i64::from(byte)) % 2_000_000_000

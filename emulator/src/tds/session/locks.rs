@@ -43,6 +43,17 @@ impl Mode {
         }
     }
 
+    /// As sys.dm_tran_locks has it.
+    pub(super) fn short(self) -> &'static str {
+        match self {
+            Self::IntentShared => "IS",
+            Self::Shared => "S",
+            Self::Update => "U",
+            Self::IntentExclusive => "IX",
+            Self::Exclusive => "X",
+        }
+    }
+
     /// Whether two sessions may have them at once.
     fn goes_with(self, other: Self) -> bool {
         use Mode::{Exclusive, IntentExclusive, IntentShared, Shared, Update};
@@ -63,6 +74,15 @@ struct Holder {
     owner: Owner,
     /// Each get needs its release.
     count: u32,
+}
+
+/// A lock that is held.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) resource: String,
+    pub(super) spid: u16,
+    pub(super) mode: Mode,
+    pub(super) owner: Owner,
 }
 
 /// By database and resource.
@@ -131,6 +151,19 @@ impl Locks {
         let mut own = holders.iter();
         own.find(|own| own.spid == spid && own.owner == owner)
             .map(|own| own.mode)
+    }
+
+    pub(super) fn all(&self) -> Vec<Held> {
+        let held = self.held();
+        let all = held.iter().flat_map(|((_, resource), holders)| {
+            holders.iter().map(|holder| Held {
+                resource: resource.clone(),
+                spid: holder.spid,
+                mode: holder.mode,
+                owner: holder.owner,
+            })
+        });
+        all.collect()
     }
 
     pub(super) fn has_session_locks(&self, spid: u16) -> bool {

@@ -244,6 +244,7 @@ impl Session {
             open_transactions: self.transaction.count(),
             handles: self.handles.len(),
             requests: self.requests,
+            temporary_objects: self.temporary_objects(),
             options: self.options.shown(),
         }
     }

@@ -123,9 +123,7 @@ impl Session {
     }
 
     fn has_temporary_tables(&self) -> bool {
-        let own = catalog::tables(&self.connection, "temp");
-        // What cannot be read is taken for there.
-        own.map_or(true, |own| !own.is_empty()) || !self.global_temporary.is_empty()
+        !self.temporary_objects().is_empty() || !self.global_temporary.is_empty()
     }
 
     /// Temporary tables and procedures of this session.

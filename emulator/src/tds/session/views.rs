@@ -1,6 +1,9 @@
 //! Names of tables: which database, which temporary one, which of the system's views.
 
+use rusqlite::types::Value;
+
 use super::Session;
+use super::locks::Owner;
 use crate::tds::error::ServerError;
 use crate::tds::sql::translator::{literal, quote};
 use crate::tds::store::{Column, Table, catalog};
@@ -40,6 +43,8 @@ impl Session {
         let parts: Vec<&str> = lower.iter().map(String::as_str).collect();
         Ok(match parts.as_slice() {
             [.., "sys", "dm_exec_sessions"] => Some(self.sessions_view()),
+            [.., "sys", "dm_tran_locks"] => Some(self.locks_view()),
+            ["tempdb", "sys", "tables" | "objects"] => Some(self.temporary_view()),
             [.., "sys", "databases"] => Some(self.databases_view()),
             [.., "sys", "tables" | "objects"] => Some(self.tables_view()?),
             [.., "information_schema", "tables"] => Some(self.schema_tables_view()?),
@@ -87,6 +92,135 @@ impl Session {
             row
         });
         made("dm_exec_sessions", &columns, rows)
+    }
+
+    /// The temporary objects of all sessions, as of their last request: who may see that they are
+    /// there may not use them.
+    fn temporary_view(&self) -> Table {
+        let columns = [
+            ("name", NAME),
+            ("object_id", Kind::Int),
+            ("type", Kind::nvarchar(2)),
+        ];
+        let sessions = self.server.register.sessions();
+        let others = sessions
+            .iter()
+            .filter(|session| session.spid != self.spid)
+            .map(|session| (session.spid, session.temporary_objects.clone()));
+        let own = (self.spid, self.temporary_objects());
+        let all = others.chain([own]).flat_map(|(spid, tables)| {
+            let names = tables.into_iter().map(move |name| (spid, name));
+            names.collect::<Vec<_>>()
+        });
+        let rows = all.map(|(spid, name)| {
+            vec![
+                literal(&padded(&name, spid)),
+                temporary_id(&name, spid).to_string(),
+                "'U'".to_owned(),
+            ]
+        });
+        made("objects", &columns, rows)
+    }
+
+    /// The names of this session's, and of its temporary procedures.
+    pub(super) fn temporary_objects(&self) -> Vec<String> {
+        let mut names = catalog::tables(&self.connection, "temp").unwrap_or_default();
+        names.extend(catalog::procedures(&self.connection, "temp").unwrap_or_default());
+        names
+    }
+
+    /// OBJECT_ID of one of this session's temporary tables.
+    pub(super) fn temporary_object(&self, name: &str) -> i64 {
+        temporary_id(name, self.spid)
+    }
+
+    /// What OBJECT_ID knows, by all the ways in which a name can be written: for arguments that
+    /// differ from row to row.
+    pub(in crate::tds) fn object_names(&self) -> Result<Vec<(String, i64)>, ServerError> {
+        let mut known = Vec::new();
+        for name in self.temporary_objects() {
+            let id = self.temporary_object(&name);
+            let bracketed = format!("[{}]", name.replace(']', "]]"));
+            for own in [name.as_str(), &bracketed] {
+                known.push((format!("tempdb..{own}"), id));
+                known.push((format!("tempdb.dbo.{own}"), id));
+            }
+        }
+        for name in self.current_tables()? {
+            if let Value::Integer(id) = self.object_id(&name)? {
+                known.push((format!("[{name}]"), id));
+                known.push((name, id));
+            }
+        }
+        Ok(known)
+    }
+
+    fn locks_view(&self) -> Table {
+        let columns = [
+            ("resource_type", NAME),
+            ("resource_description", NAME),
+            ("request_mode", NAME),
+            ("request_session_id", Kind::Int),
+            ("request_owner_type", NAME),
+            ("request_status", NAME),
+        ];
+        let rows = self.server.locks.all().into_iter().map(|lock| {
+            vec![
+                "'APPLICATION'".to_owned(),
+                literal(&format!("0:[{}]", lock.resource)),
+                literal(lock.mode.short()),
+                lock.spid.to_string(),
+                match lock.owner {
+                    Owner::Session => "'SESSION'".to_owned(),
+                    Owner::Transaction => "'TRANSACTION'".to_owned(),
+                },
+                "'GRANT'".to_owned(),
+            ]
+        });
+        made("dm_tran_locks", &columns, rows)
+    }
+
+    /// Functions that give tables.
+    pub(in crate::tds) fn table_function(
+        &self,
+        names: &[String],
+        arguments: &[Value],
+    ) -> Result<Table, ServerError> {
+        let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        let parts: Vec<&str> = lower.iter().map(String::as_str).collect();
+        match (parts.as_slice(), arguments) {
+            ([.., "sys", "dm_exec_cursors"], [Value::Integer(spid)])
+                if *spid == 0 || *spid == i64::from(self.spid) =>
+            {
+                Ok(self.cursors_table())
+            }
+            ([.., "sys", "dm_exec_cursors"], _) => Err(ServerError::unsupported(
+                "sys.dm_exec_cursors of another session",
+            )),
+            _ => Err(ServerError::unsupported(&format!(
+                "the table function {}",
+                names.join(".")
+            ))),
+        }
+    }
+
+    fn cursors_table(&self) -> Table {
+        let columns = [
+            ("session_id", Kind::Int),
+            ("cursor_id", Kind::Int),
+            ("name", NAME),
+            ("is_open", Kind::Bit),
+        ];
+        let spid = self.spid.to_string();
+        let rows = self.cursors.all().into_iter().map(|(handle, name, open)| {
+            vec![
+                spid.clone(),
+                handle.to_string(),
+                literal(&name),
+                u8::from(open).to_string(),
+            ]
+        });
+        made("dm_exec_cursors", &columns, rows)
     }
 
     fn databases_view(&self) -> Table {
@@ -171,6 +305,20 @@ impl Session {
         }
         Ok(made("columns", &columns, rows.into_iter()))
     }
+}
+
+/// As tempdb names a session's table: 116 characters with underscores, then its number.
+fn padded(name: &str, spid: u16) -> String {
+    format!("{name:_<116}{spid:012X}")
+}
+
+fn temporary_id(name: &str, spid: u16) -> i64 {
+    let name = name.to_lowercase();
+    let hash = name.bytes().fold(i64::from(spid), |hash, byte| {
+        (hash * 31 + i64::from(byte)) % 1_000_000_000
+    });
+    // As on SQL Server, below zero.
+    -1 - hash
 }
 
 /// The name in the store: schemas other than `dbo` are a part of it.

@@ -46,11 +46,14 @@ impl Translator<'_> {
             return Ok(piece);
         }
         let values = self.constants(&arguments);
+        if name == "object_id" && values.first() == Some(&Value::Null) {
+            return self.object_id_of_each(&arguments);
+        }
         let (kind, value) = self.session.function(&name, &values)?;
         Ok(self.bind(Some(kind), value))
     }
 
-    fn arguments(&mut self) -> Result<Vec<Piece>, ServerError> {
+    pub(super) fn arguments(&mut self) -> Result<Vec<Piece>, ServerError> {
         self.tokens.expect_symbol("(")?;
         let mut arguments = Vec::new();
         if self.tokens.symbol(")") {
@@ -67,7 +70,7 @@ impl Translator<'_> {
     }
 
     /// Arguments of functions about the session: literals and variables, known now.
-    fn constants(&self, arguments: &[Piece]) -> Vec<Value> {
+    pub(super) fn constants(&self, arguments: &[Piece]) -> Vec<Value> {
         arguments
             .iter()
             .map(|piece| {
@@ -89,6 +92,24 @@ impl Translator<'_> {
                 }
             })
             .collect()
+    }
+
+    /// OBJECT_ID of a name that is another one in each row.
+    fn object_id_of_each(&self, arguments: &[Piece]) -> Result<Piece, ServerError> {
+        let [name, ..] = arguments else {
+            return Err(arity("object_id"));
+        };
+        let mut sql = format!("CASE lower({})", name.sql);
+        let known = self.session.object_names()?;
+        for (name, id) in &known {
+            sql.push_str(&format!(" WHEN lower({}) THEN {id}", literal(name)));
+        }
+        if known.is_empty() {
+            sql = "NULL".to_owned();
+        } else {
+            sql.push_str(" END");
+        }
+        Ok(Piece::new(sql, Kind::Int))
     }
 
     /// CAST (x AS type).
@@ -316,6 +337,10 @@ fn scalar(name: &str, arguments: &[Piece]) -> Option<Piece> {
         ("upper" | "lower", [a]) => made(format!("{name}({a})"), text),
         ("ltrim" | "rtrim" | "trim", [a]) => made(format!("{name}({a}, ' ')"), text),
         ("replace", [a, from, to]) => made(format!("replace({a}, {from}, {to})"), NTEXT),
+        ("quotename", [a]) => {
+            let sql = format!("('[' || replace({a}, ']', ']]') || ']')");
+            made(sql, Kind::nvarchar(258))
+        }
         ("reverse", [a]) => made(format!("tsql_reverse({a})"), text),
         ("charindex", [part, whole]) => {
             made(format!("instr(lower({whole}), lower({part}))"), Kind::Int)

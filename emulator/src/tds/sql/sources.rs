@@ -3,6 +3,8 @@
 use super::piece::Piece;
 use super::translator::{Source, Translator, quote};
 use crate::tds::error::ServerError;
+use crate::tds::store::Table;
+use crate::tds::wire::kind::Kind;
 
 impl Translator<'_> {
     /// Everything behind FROM; the sources are put into the innermost scope.
@@ -59,7 +61,7 @@ impl Translator<'_> {
         let line = self.tokens.line();
         let names = self.tokens.names()?;
         if self.tokens.is_symbol("(") && !self.tokens.is_at(1, "nolock") {
-            return Err(ServerError::unsupported("table functions"));
+            return self.table_function(&names);
         }
         let found = match names.as_slice() {
             [name] => self
@@ -74,14 +76,26 @@ impl Translator<'_> {
             Some(found) => found,
             None => {
                 let table = self.session.table(&names).map_err(|error| error.at(line))?;
-                let columns = table
-                    .columns
-                    .iter()
-                    .map(|column| (column.name.clone(), Some(column.kind)))
-                    .collect();
-                (table.sql, columns)
+                (table.sql.clone(), columns_of(&table))
             }
         };
+        self.aliased(&names, sql, columns)
+    }
+
+    /// `sys.dm_exec_cursors(@@SPID) AS c`.
+    fn table_function(&mut self, names: &[String]) -> Result<String, ServerError> {
+        let arguments = self.arguments()?;
+        let values = self.constants(&arguments);
+        let table = self.session.table_function(names, &values)?;
+        self.aliased(names, table.sql.clone(), columns_of(&table))
+    }
+
+    fn aliased(
+        &mut self,
+        names: &[String],
+        sql: String,
+        columns: Vec<(String, Option<Kind>)>,
+    ) -> Result<String, ServerError> {
         let own = names.last().cloned().unwrap_or_default();
         let alias = self.source_alias()?.unwrap_or(own);
         self.hints()?;
@@ -200,4 +214,11 @@ impl Translator<'_> {
             scope.push(source);
         }
     }
+}
+
+fn columns_of(table: &Table) -> Vec<(String, Option<Kind>)> {
+    let columns = table.columns.iter();
+    columns
+        .map(|column| (column.name.clone(), Some(column.kind)))
+        .collect()
 }

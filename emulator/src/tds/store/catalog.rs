@@ -123,6 +123,20 @@ pub(in crate::tds) fn forget(
     Ok(())
 }
 
+/// The names of all procedures.
+pub(in crate::tds) fn procedures(
+    connection: &Connection,
+    schema: &str,
+) -> rusqlite::Result<Vec<String>> {
+    let sql = format!(
+        "SELECT name FROM {}.tds_procedures ORDER BY name",
+        quote(schema)
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    names.collect()
+}
+
 /// The text of a procedure.
 pub(in crate::tds) fn procedure(
     connection: &Connection,

@@ -56,12 +56,12 @@ fn answers_of_ours_are_whole() {
     attention_heard(&mut out);
     assert_eq!(facts(&out), ["done fd 20"]);
     out.clear();
-    unprepared(2, 4096, &mut out);
+    unprepared(2, Done::MORE | Done::IN_BATCH, 4096, &mut out);
     assert_eq!(
         facts(&out),
         [
             "ReturnStatus(0)",
-            "done fe 1",
+            "done fe 81",
             "ReturnStatus(0)",
             "done fe 0"
         ]

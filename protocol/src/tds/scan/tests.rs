@@ -58,6 +58,10 @@ fn what_stays_is_found() {
         ("select * into #t from t", Effects::TEMP_TABLE | advance),
         ("select * from tempdb..[#t]", Effects::TEMP_TABLE),
         ("create proc #p as select 1", Effects::TEMP_TABLE),
+        (
+            "create table #t_ (a int)",
+            Effects::TEMP_TABLE | Effects::UNKNOWN,
+        ),
         ("select * from ##t", Effects::GLOBAL_TABLE),
         ("exec('create table ##t (a int)')", Effects::GLOBAL_TABLE),
         ("declare c cursor for select 1", Effects::CURSOR),
@@ -76,7 +80,10 @@ fn what_stays_is_found() {
         ("exec sp_setapprole 'r', 'p'", Effects::TAINTED),
         ("execute as user = 'x'", Effects::EXECUTE_AS),
         ("revert", Effects::EXECUTE_AS),
-        ("exec sp_set_session_context 'k', 1", Effects::CONTEXT),
+        (
+            "exec sp_set_session_context 'k', 1",
+            Effects::SESSION_CONTEXT,
+        ),
         ("dbcc traceon (1204)", Effects::TRACE),
         ("exec sp_xml_preparedocument @h output, @x", Effects::HANDLE),
         ("begin tran", Effects::BEGIN),

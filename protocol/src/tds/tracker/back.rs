@@ -549,8 +549,12 @@ impl Tracker {
             return;
         }
         if effects.any(Effects::BEGIN) {
+            self.transaction.nested |= self.is_in_transaction();
             self.transaction.suspected = self.transaction.descriptor == 0;
-        } else if effects.any(Effects::END) {
+        } else if effects.any(Effects::END) && self.is_in_transaction() {
+            if std::mem::take(&mut self.transaction.nested) {
+                self.effects |= Effects::NESTED;
+            }
             self.transaction.suspected = false;
             self.transaction.descriptor = 0;
             self.transaction.alias = None;

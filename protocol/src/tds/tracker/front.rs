@@ -13,7 +13,7 @@ use crate::tds::packet::{self, HEADER, Header, Kind};
 use crate::tds::reader::Reader;
 use crate::tds::scan::lexer::lower;
 use crate::tds::scan::{self, Findings};
-use crate::tds::settings::leading;
+use crate::tds::settings::{Change, leading};
 use crate::tds::statements::{Statement, Statements, Watch};
 use crate::tds::token::{DONE, Done};
 
@@ -233,9 +233,17 @@ impl Tracker {
             Kind::Rpc if looks => self.calls(seen, names)?,
             Kind::Transaction => {
                 self.owe(kind, Fate::Forward);
-                // 0, 1 and 6: GET_DTC_ADDRESS, PROPAGATE, PROMOTE.
-                if matches!(behind, [0 | 1 | 6, 0, ..]) {
-                    self.note(Effects::DISTRIBUTED);
+                match behind {
+                    // GET_DTC_ADDRESS, PROPAGATE, PROMOTE.
+                    [0 | 1 | 6, 0, ..] => self.note(Effects::DISTRIBUTED),
+                    // COMMIT, ROLLBACK: perhaps of what a text has begun.
+                    [7 | 8, 0, ..] => self.note(Effects::END),
+                    _ => {}
+                }
+                if self.dictionary.watch() != Watch::Nothing
+                    && let Some(owed) = &mut self.owed
+                {
+                    owed.changes.extend(Change::isolation(behind));
                 }
                 Decision::Pass
             }

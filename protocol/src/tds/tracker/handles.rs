@@ -12,7 +12,7 @@ use crate::tds::effect::Effects;
 use crate::tds::packet::{Header, RESET};
 use crate::tds::scan::{self, Findings};
 use crate::tds::statements::{Meaning, NO_HANDLE, Prepared, Statement, Statements, Watch};
-use crate::tds::token::{Call, Calls, Heard, Name, ascii_lower, procedure};
+use crate::tds::token::{Call, Calls, Done, Heard, Name, ascii_lower, procedure};
 
 /// Handles to let go of are collected up to this number before a request is made for them alone.
 const MOST_STALE: usize = 32;
@@ -258,7 +258,7 @@ impl Tracker {
             && !unneeded.is_empty()
             && unneeded.len() == staged.calls
             && seen.status & RESET == 0
-            && self.unprepare(&unneeded, names)
+            && self.unprepare(&unneeded, Done::MORE | Done::IN_BATCH, names)
         {
             return Ok(None);
         }
@@ -294,12 +294,12 @@ impl Tracker {
     /// `EXEC sp_unprepare` in a text, as JDBC sends it. Returns whether it is answered.
     pub(super) fn unprepare_in_text(&mut self, text: &[u8], names: &mut Statements) -> bool {
         scan::unprepared(text, &mut self.lowered)
-            .is_some_and(|handles| self.unprepare(&handles, names))
+            .is_some_and(|handles| self.unprepare(&handles, Done::MORE, names))
     }
 
     /// The client does not need handles any more: the backend keeps the statements for whoever
     /// uses them next. Returns whether it is answered: not if one of them is none of the client's.
-    fn unprepare(&mut self, handles: &[i32], names: &mut Statements) -> bool {
+    fn unprepare(&mut self, handles: &[i32], between: u16, names: &mut Statements) -> bool {
         if !handles
             .iter()
             .all(|&handle| matches!(names.get(handle), Some(Meaning::Statement(_))))
@@ -309,7 +309,7 @@ impl Tracker {
         for &handle in handles {
             names.remove(handle);
         }
-        message::unprepared(handles.len(), self.size, &mut self.replies);
+        message::unprepared(handles.len(), between, self.size, &mut self.replies);
         true
     }
 

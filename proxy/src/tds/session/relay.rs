@@ -124,7 +124,8 @@ impl Session {
             }
             if hold.has_pending {
                 moved |= self.stage(hold)?;
-                if hold.has_pending {
+                // What waits may wait for the answer to a batch that was only now put on the wire.
+                if hold.has_pending && !hold.lease.wire.is_blocked() {
                     return Ok(moved);
                 }
                 continue;

@@ -40,6 +40,7 @@ const REASONS: [(Effects, PinReason); 18] = [
 
 /// What the server can be asked for.
 const ASKABLE: Effects = Effects::TEMP_TABLE
+    .with(Effects::NESTED)
     .with(Effects::APP_LOCK)
     .with(Effects::CURSOR)
     .with(Effects::CONTEXT);
@@ -256,8 +257,16 @@ impl Session {
         };
         let _ = hold.lease.tracker.take_effects();
         let _ = hold.lease.tracker.take_facts();
-        let asked = suspected.only(ASKABLE);
-        let (found, failed) = match Answer::read(tokens) {
+        let asked = suspected.only(ASKABLE).without(Effects::NESTED);
+        let answer = Answer::read(tokens);
+        let transactions = answer.as_ref().map_or(1, |answer| answer.transactions);
+        if transactions > 0 && suspected.any(Effects::NESTED) {
+            // The rest is asked for when that one has ended.
+            hold.lease.tracker.in_transaction();
+            hold.lease.residue |= suspected.without(Effects::NESTED);
+            return self.route.metrics.probes.inc(ProbeResult::Pinned);
+        }
+        let (found, failed) = match answer {
             Ok(answer) if answer.found.any(Effects::UNKNOWN) => (answer.found | asked, true),
             Ok(answer) => (answer.found, false),
             Err(error) => {
