@@ -56,10 +56,11 @@ pub fn read(input: &[u8]) -> Option<(Wish, usize)> {
 }
 
 /// TM_BEGIN_XACT, TM_COMMIT_XACT and TM_ROLLBACK_XACT without names, and without another
-/// transaction behind them.
+/// transaction behind them; of levels, only the session's own and the one that it begins with,
+/// since a level outlives its transaction.
 fn requested(body: &[u8]) -> Option<Wish> {
     match body {
-        [5, 0, 0..=5, 0] => Some(Wish::Begin(By::Request)),
+        [5, 0, 0 | 2, 0] => Some(Wish::Begin(By::Request)),
         [7, 0, 0, 0] => Some(Wish::End(By::Request, How::Commit)),
         [8, 0, 0, 0] => Some(Wish::End(By::Request, How::Rollback)),
         _ => None,
@@ -176,6 +177,7 @@ mod tests {
             (&[5, 0, 2, 0], Some(Wish::Begin(Request))),
             (&[7, 0, 0, 0], Some(Wish::End(Request, How::Commit))),
             (&[8, 0, 0, 0], Some(Wish::End(Request, How::Rollback))),
+            (&[5, 0, 4, 0], None),
             (&[7, 0, 0, 1, 0, 0], None),
             (&[5, 0, 0, 2, b't', 0], None),
             (&[9, 0, 0], None),

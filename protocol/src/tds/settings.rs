@@ -124,6 +124,13 @@ impl Settings {
         &self.0
     }
 
+    /// Whether transactions have the isolation level that a session begins with.
+    #[must_use]
+    pub fn has_first_level(&self) -> bool {
+        let mut levels = self.0.iter().filter(|change| *change.key == *LEVEL);
+        levels.all(|change| change.text.eq_ignore_ascii_case(FIRST_LEVEL))
+    }
+
     /// Tells apart what may change the meaning of a statement's text.
     #[must_use]
     pub fn context(&self) -> u64 {

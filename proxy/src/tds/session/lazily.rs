@@ -73,17 +73,18 @@ impl Session {
             registered,
             begun,
             legacy,
+            settings,
             ..
         } = self;
         // What an old client says has to be translated first.
-        let shares = route.mode().shares() && legacy.is_none();
+        let may_wait = route.mode().shares() && legacy.is_none() && settings.has_first_level();
         let announcing = &pool.shared().announcing;
         let read = ready!(client.poll_read_with(cx, |bytes| {
             if bytes.is_empty() {
                 return None;
             }
             route.count(Direction::ClientIn, bytes.len());
-            if shares && let Some(first) = answered(bytes, begun, announcing.known()) {
+            if may_wait && let Some(first) = answered(bytes, begun, announcing.known()) {
                 return Some(Ok(first));
             }
             let at = Instant::now();

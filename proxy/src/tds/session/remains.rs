@@ -92,7 +92,8 @@ impl Session {
                     self.pin(Effects::default());
                 }
                 // USE among other things; where it is alone, the settings say the same behind it.
-                (Whose::Client, Fact::Database(name)) => {
+                // What dynamic SQL uses ends with it.
+                (Whose::Client, Fact::Database(name)) if !effects.any(Effects::CODE) => {
                     let mut settings = Settings::clone(&self.settings);
                     if !settings.apply(&[Change::database(&name)]) {
                         hold.lease.residue |= Effects::SETTING;
@@ -101,7 +102,8 @@ impl Session {
                 }
                 // It went with the request, which may have changed the state behind it.
                 (Whose::Ours, Fact::Reset) => hold.lease.state = hold.lease.first_state,
-                (Whose::Client, Fact::Language(_) | Fact::Collation(_)) | (Whose::Ours, _) => {}
+                (Whose::Client, Fact::Database(_) | Fact::Language(_) | Fact::Collation(_))
+                | (Whose::Ours, _) => {}
             }
         }
         if effects.any(Effects::BEGIN) {
