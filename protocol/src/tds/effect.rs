@@ -58,6 +58,9 @@ impl Effects {
     /// an inner one.
     pub const NESTED: Self = Self(1 << 22);
 
+    /// `DEALLOCATE`, `sp_releaseapplock`: what was there may be there no more.
+    pub const RELEASE: Self = Self(1 << 23);
+
     /// What ends with the procedure that it happens in: also with `sp_executesql`.
     pub const LOCAL: Self = Self(Self::SETTING.0 | Self::TEMP_TABLE.0 | Self::IMPLICIT.0);
 

@@ -227,6 +227,7 @@ impl Scanner<'_> {
                 self.seen.any = true;
             }
             b"fetch" | b"open" => self.seen.cursor = true,
+            b"deallocate" => self.add(Effects::RELEASE),
             _ => {
                 self.recall(word);
                 self.name(word);

@@ -281,6 +281,7 @@ async fn run(profile: Profile, setting: Setting, keep: impl Fn(&Script) -> bool)
             (vec![stage.all_moods()[0]], piece),
         ] {
             if let Err(why) = stage.compare(&script.steps, &moods, piece).await {
+                println!("FAILED {why}");
                 failed.push(format!("{}: pieces of {piece}, {moods:?}\n{why}", script.name));
                 break;
             }

@@ -256,7 +256,7 @@ impl Session {
                     hold.answered(&self.route.metrics);
                     self.note(hold);
                 }
-                Event::OwnAnswered => hold.lease.tracker.set_values(Values::Foreign),
+                Event::OwnAnswered => Self::adapted(hold),
                 Event::OwnFailed(error) => return Err(Outcome::BadSettings(error)),
                 Event::Reported(tokens) => {
                     hold.lease.tracker.set_values(Values::Foreign);

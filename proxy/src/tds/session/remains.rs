@@ -9,7 +9,7 @@ use entrapool_protocol::Sink;
 use entrapool_protocol::tds::effect::Effects;
 use entrapool_protocol::tds::probe::Answer;
 use entrapool_protocol::tds::settings::Settings;
-use entrapool_protocol::tds::tracker::{Fact, Whose};
+use entrapool_protocol::tds::tracker::{Fact, Values, Whose};
 
 use super::Session;
 use super::relay::Hold;
@@ -91,12 +91,19 @@ impl Session {
                 }
                 // USE among other things says so in its text, too; the rest is told for clients.
                 (_, Fact::Database(_) | Fact::Language(_) | Fact::Collation(_))
-                | (Whose::Ours, Fact::Settings(_) | Fact::Reset) => {}
+                | (Whose::Ours, Fact::Settings(_)) => {}
+                // It rode on the client's request.
+                (Whose::Ours, Fact::Reset) => {
+                    hold.lease.state = hold.lease.tracker.state().first_hash();
+                }
             }
         }
         if !effects.is_empty() {
             let left = self.advance(effects);
             hold.lease.residue |= left;
+            if effects.any(Effects::RELEASE | Effects::CODE) {
+                hold.lease.residue |= self.pinned().only(ASKABLE);
+            }
         }
         if self.route.mode() == PoolMode::Transaction {
             // The next borrower begins with a reset: what that does not undo matters.
@@ -104,6 +111,13 @@ impl Session {
         } else {
             self.compare_state(hold);
         }
+    }
+
+    /// A request of ours is answered: what it made different is as it should be.
+    pub(super) fn adapted(hold: &mut Hold) {
+        let _ = hold.lease.tracker.take_facts();
+        hold.lease.tracker.set_values(Values::Foreign);
+        hold.lease.state = hold.lease.tracker.state().hash();
     }
 
     /// The session's settings, on its backend, are these now.
@@ -145,6 +159,7 @@ impl Session {
             .with(Effects::ADVANCE)
             .with(Effects::BEGIN)
             .with(Effects::END)
+            .with(Effects::RELEASE)
             .with(Effects::BULK);
         let left = effects.without(passing);
         match effects.any(Effects::ADVANCE) && recalls.load(Ordering::Relaxed) {
