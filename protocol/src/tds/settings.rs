@@ -31,15 +31,6 @@ pub struct Change {
 }
 
 impl Change {
-    /// The change to another database.
-    #[must_use]
-    pub fn database(name: &str) -> Self {
-        Self {
-            key: "use".into(),
-            text: format!("USE [{}]", name.replace(']', "]]")).into(),
-        }
-    }
-
     /// The isolation level that a Transaction Manager request asks for, which stays in force
     /// behind its transaction (MS-TDS 2.2.6.9). `None` if it asks for none.
     #[must_use]
@@ -495,7 +486,6 @@ mod tests {
                 (changes, rest.into())
             );
         }
-        assert_eq!(Change::database("a]b").text(), "USE [a]]b]");
     }
 
     #[test]

@@ -35,8 +35,6 @@ pub(super) struct Backend {
     pub(super) soiled: bool,
     /// What the server said of the session's state when it was last known to be as `applied` says.
     pub(super) state: u64,
-    /// The same right after the login, or a reset.
-    pub(super) first_state: u64,
     /// From when its token has too little left for the backend to be lent; `None` for a password.
     pub(super) stale_at: Option<Instant>,
     /// Where it is connected to.

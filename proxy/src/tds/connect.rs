@@ -108,9 +108,9 @@ impl Connector {
             timeout: upstream.connect_timeout,
             token,
             watch: match config.pool.mode {
-                PoolMode::Auto | PoolMode::Transaction => Watch::Texts,
+                // In session mode, too: what a reset does not undo ends with its client.
+                PoolMode::Auto | PoolMode::Transaction | PoolMode::Session => Watch::Texts,
                 PoolMode::Strict => Watch::Strictly,
-                PoolMode::Session => Watch::Nothing,
             },
             metrics,
             version,
@@ -297,7 +297,6 @@ impl Connector {
             owner: 0,
             soiled: false,
             state,
-            first_state: state,
             stale_at: self.stale_at(token),
             peer,
         })

@@ -44,7 +44,7 @@ const TRY: Duration = Duration::from_millis(15);
 /// Everything that a session has. The values are the intruder's own, or those of a new session.
 pub(crate) const LOOK: &str = "SELECT @@LOCK_TIMEOUT, @@DATEFIRST, @@TEXTSIZE, @@LANGUAGE, \
      @@OPTIONS, @@TRANCOUNT, DB_NAME(), CONTEXT_INFO(), SESSION_CONTEXT(N'k'), USER_NAME(), \
-     CURSOR_STATUS('global', 'c1'), OBJECT_ID('tempdb..#t1'), \
+     CURSOR_STATUS('global', 'c1'), OBJECT_ID('tempdb..#t1') * 0, \
      APPLOCK_MODE('public', 'l1', 'Session'), \
      (SELECT COUNT(*) FROM sys.dm_tran_locks WHERE request_session_id = @@SPID), \
      (SELECT COUNT(*) FROM sys.dm_exec_cursors(@@SPID)), \

@@ -120,6 +120,11 @@ impl Stage {
         client(self.proxy.address()).await
     }
 
+    /// A client of the server that has nothing in between.
+    pub(crate) async fn reference(&self) -> Client {
+        client(self.plain.addr()).await
+    }
+
     /// What the server behind the proxy counted.
     pub(crate) fn server(&self) -> &TdsServer {
         &self.pooled
@@ -189,6 +194,7 @@ impl Stage {
             if let Some(number) = step.fault {
                 server.fail_statement(number);
             }
+            let T0 = std::time::Instant::now();
             let client = &mut clients[step.who];
             client.send(&step.request, piece).await;
             if let Some(after) = step.attention {
@@ -200,6 +206,13 @@ impl Stage {
             let answer = answer.map_err(|silence| {
                 format!("{step:?} on {address}: {}\nof {script:#?}", silence.0)
             })?;
+            if T0.elapsed() > Duration::from_secs(1) {
+                println!(
+                    "SLOW {:?} {step:?} {:?} {address}",
+                    T0.elapsed(),
+                    shown(&answer)
+                );
+            }
             answers.push(shown(&answer));
             if let Some(intruder) = &mut intruder {
                 intruder.after(*mood).await;

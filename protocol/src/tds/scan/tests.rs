@@ -77,6 +77,8 @@ fn what_stays_is_found() {
             "exec sp_getapplock @Resource = 'x', @LockOwner = @o",
             Effects::APP_LOCK,
         ),
+        ("exec sp_releaseapplock 'x', 'Session'", Effects::RELEASE),
+        ("deallocate c", Effects::RELEASE),
         ("exec sp_setapprole 'r', 'p'", Effects::TAINTED),
         ("execute as user = 'x'", Effects::EXECUTE_AS),
         ("revert", Effects::EXECUTE_AS),

@@ -69,8 +69,18 @@ impl SessionState {
     pub fn hash(&self) -> u64 {
         let mut all = self.baseline.clone();
         all.extend(self.now.iter().map(|(&id, part)| (id, part.value)));
+        self.hash_of(&all)
+    }
+
+    /// [`SessionState::hash`] as it was after the login, and is after a reset.
+    #[must_use]
+    pub fn first_hash(&self) -> u64 {
+        self.hash_of(&self.baseline)
+    }
+
+    fn hash_of(&self, values: &BTreeMap<u8, u64>) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (all, self.lost).hash(&mut hasher);
+        (values, self.lost).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -132,6 +142,7 @@ mod tests {
         state.update(&[0, 0, 0, 0, 1, 9, 1, 5]);
         assert!(state.is_changed() && state.is_recoverable());
         assert_ne!(state.hash(), first);
+        assert_eq!(state.first_hash(), first);
         state.update(&[1, 0, 0, 0, 1, 9, 1, 0]);
         assert!(!state.is_changed());
         assert_eq!(state.hash(), first);

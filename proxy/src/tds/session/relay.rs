@@ -274,12 +274,7 @@ impl Session {
                     hold.answered(&self.route.metrics);
                     self.note(hold);
                 }
-                Event::OwnAnswered => {
-                    hold.lease.tracker.set_values(Values::Foreign);
-                    // What it made different is ours to know.
-                    let _ = hold.lease.tracker.take_facts();
-                    hold.lease.state = hold.lease.tracker.state().hash();
-                }
+                Event::OwnAnswered => Self::adapted(hold),
                 Event::OwnFailed(error) => return Err(Outcome::BadSettings(error)),
                 Event::Reported(tokens) => {
                     hold.lease.tracker.set_values(Values::Foreign);

@@ -8,8 +8,8 @@ use entrapool_metrics::{Label as _, PinGuard, PinReason, ProbeResult};
 use entrapool_protocol::Sink;
 use entrapool_protocol::tds::effect::Effects;
 use entrapool_protocol::tds::probe::Answer;
-use entrapool_protocol::tds::settings::{Change, Settings};
-use entrapool_protocol::tds::tracker::{Fact, Whose};
+use entrapool_protocol::tds::settings::Settings;
+use entrapool_protocol::tds::tracker::{Fact, Values, Whose};
 
 use super::Session;
 use super::relay::Hold;
@@ -86,24 +86,18 @@ impl Session {
                 }
                 (Whose::Client, Fact::Reset) => {
                     self.own(hold, Settings::default());
-                    hold.lease.state = hold.lease.first_state;
+                    hold.lease.state = hold.lease.tracker.state().first_hash();
                     hold.lease.residue = Effects::default();
                     hold.lease.soiled = false;
                     self.pin(Effects::default());
                 }
-                // USE among other things; where it is alone, the settings say the same behind it.
-                // What dynamic SQL uses ends with it.
-                (Whose::Client, Fact::Database(name)) if !effects.any(Effects::CODE) => {
-                    let mut settings = Settings::clone(&self.settings);
-                    if !settings.apply(&[Change::database(&name)]) {
-                        hold.lease.residue |= Effects::SETTING;
-                    }
-                    self.own(hold, settings);
+                // USE among other things says so in its text, too; the rest is told for clients.
+                (_, Fact::Database(_) | Fact::Language(_) | Fact::Collation(_))
+                | (Whose::Ours, Fact::Settings(_)) => {}
+                // It rode on the client's request.
+                (Whose::Ours, Fact::Reset) => {
+                    hold.lease.state = hold.lease.tracker.state().first_hash();
                 }
-                // It went with the request, which may have changed the state behind it.
-                (Whose::Ours, Fact::Reset) => hold.lease.state = hold.lease.first_state,
-                (Whose::Client, Fact::Database(_) | Fact::Language(_) | Fact::Collation(_))
-                | (Whose::Ours, _) => {}
             }
         }
         if effects.any(Effects::BEGIN) {
@@ -113,6 +107,9 @@ impl Session {
         if !effects.is_empty() {
             let left = self.advance(effects);
             hold.lease.residue |= left;
+            if effects.any(Effects::RELEASE | Effects::CODE) {
+                hold.lease.residue |= self.pinned().only(ASKABLE);
+            }
         }
         if self.route.mode() == PoolMode::Transaction {
             // The next borrower begins with a reset: what that does not undo matters.
@@ -120,6 +117,13 @@ impl Session {
         } else {
             self.compare_state(hold);
         }
+    }
+
+    /// A request of ours is answered: what it made different is as it should be.
+    pub(super) fn adapted(hold: &mut Hold) {
+        let _ = hold.lease.tracker.take_facts();
+        hold.lease.tracker.set_values(Values::Foreign);
+        hold.lease.state = hold.lease.tracker.state().hash();
     }
 
     /// The session's settings, on its backend, are these now.
@@ -161,6 +165,7 @@ impl Session {
             .with(Effects::ADVANCE)
             .with(Effects::BEGIN)
             .with(Effects::END)
+            .with(Effects::RELEASE)
             .with(Effects::BULK);
         let mut left = effects.without(passing);
         if !self.pinned().any(ASKABLE) {
