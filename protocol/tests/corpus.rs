@@ -58,6 +58,11 @@ fn back() {
 }
 
 #[test]
+fn tds_legacy() {
+    replay("tds_legacy", checks::legacy::check);
+}
+
+#[test]
 fn scan() {
     replay("scan", checks::scan::check);
 }

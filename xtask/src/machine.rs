@@ -53,6 +53,16 @@ pub(crate) const FOR_TESTS: &[Component] = &[
         present: || Path::new(JDBC_JAR).is_file(),
     },
     Component {
+        name: "jTDS (JDBC for old SQL Servers)",
+        packages: &["libjtds-java"],
+        present: || Path::new(JTDS_JAR).is_file(),
+    },
+    Component {
+        name: "FreeTDS's programs",
+        packages: &["freetds-bin"],
+        present: || succeeds("tsql", &["-C"]),
+    },
+    Component {
         name: "Go",
         packages: &["golang-go"],
         present: || succeeds("go", &["version"]),
@@ -118,6 +128,8 @@ pub(crate) const FOR_BENCHES: &[Component] = &[
 
 /// Where Debian puts the driver. `proxy/tests/drivers.rs` looks there.
 const JDBC_JAR: &str = "/usr/share/java/postgresql.jar";
+/// Where Debian puts jTDS. `proxy/tests/tds/legacy.rs` looks there.
+const JTDS_JAR: &str = "/usr/share/java/jtds.jar";
 /// Where Debian puts Go's packages. `proxy/tests/drivers.rs` and `proxy/tests/tds_drivers` look
 /// there.
 pub(crate) const GO_PACKAGES: &str = "/usr/share/gocode";

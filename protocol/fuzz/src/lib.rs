@@ -6,6 +6,7 @@
 pub mod back;
 pub mod front;
 pub mod input;
+pub mod legacy;
 pub mod login;
 pub mod scan;
 pub mod server;

@@ -11,7 +11,7 @@ use crate::tds::wire::version::Version;
 
 /// A client may not make us hold more than this of one message.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
-/// Packets held that came while a request was running.
+/// Packets held that came while a request was running, or was all but over.
 const MAX_HELD: usize = 64;
 
 /// What a client sent.
@@ -73,10 +73,14 @@ impl Inbox {
         }
     }
 
-    /// Keeps a packet that came too early. False: too many.
-    pub(super) fn hold(&mut self, packet: Packet) -> bool {
+    /// Whether packets that come too early are read; else they wait in the socket.
+    pub(super) fn has_room(&self) -> bool {
+        self.held.len() < MAX_HELD
+    }
+
+    /// Keeps a packet that came too early.
+    pub(super) fn hold(&mut self, packet: Packet) {
         self.held.push_back(packet);
-        self.held.len() <= MAX_HELD
     }
 
     fn take(&mut self, packet: Packet) -> Option<Incoming> {

@@ -72,7 +72,9 @@ async fn deliver(
                     seen = Seen::Gone;
                 }
             }
-            packet = connection.link.packet(), if seen == Seen::Nothing => {
+            packet = connection.link.packet(),
+                if seen == Seen::Nothing && connection.inbox.has_room() =>
+            {
                 seen = match packet {
                     Ok(packet) if packet.kind == kind::ATTENTION => {
                         connection.server.counters.attentions.add();
@@ -80,14 +82,11 @@ async fn deliver(
                         Seen::Attention
                     }
                     Ok(packet) => {
-                        // Without MARS nobody should; it waits for its turn.
+                        // Without MARS nobody should, before the last packet of the answer; it
+                        // waits for its turn.
                         connection.server.counters.pipelined_packets.add();
-                        if connection.inbox.hold(packet) {
-                            Seen::Nothing
-                        } else {
-                            cancel.set();
-                            Seen::Gone
-                        }
+                        connection.inbox.hold(packet);
+                        Seen::Nothing
                     }
                     Err(_) => {
                         cancel.set();

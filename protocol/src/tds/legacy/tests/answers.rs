@@ -498,3 +498,54 @@ fn what_can_t_be_translated_ends_the_session() {
         assert!(answered(Dialect::V71, 1000, bad).is_err(), "{bad:x?}");
     }
 }
+
+proptest::proptest! {
+    /// Tokens in any order, in packets of any length.
+    #[test]
+    fn cuts_mean_nothing(
+        picks in proptest::collection::vec(0_usize..8, 0..30),
+        rooms in proptest::collection::vec(1_usize..400, 1..6),
+        dialect in 0_usize..4,
+    ) {
+        let dialects = [Dialect::V71, Dialect::V71Revised, Dialect::V72, Dialect::V73A];
+        let types = [INT, NVARCHAR_MAX, &[0x2a, 7], NVARCHAR_MAX];
+        let day = [0xa6, 0x43, 0x0b];
+        let known = parts(&[&chunked(Some(600), &[&[b'x'; 600]]), &[0]]);
+        let unknown = chunked(None, &[&[b'y'; 300], &[b'z'; 350]]);
+        let short = chunked(None, &[b"ab"]);
+        let tokens = [
+            columns(&types),
+            parts(&[&[ROW, 0], &known, &short]),
+            parts(&[&[ROW, 4, 1, 2, 3, 4], &short, &[8, 1, 0, 0, 0, 0], &day, &unknown]),
+            vec![NBCROW, 0x0f],
+            wide_done(Done::COUNT | Done::MORE, 3),
+            vec![ENVCHANGE, 3, 0, 18, 0, 0],
+            vec![0x79, 1, 0, 0, 0],
+            vec![0xa9, 2, 0, 1, 0],
+        ];
+        let picked = picks.iter().map(|&pick| tokens[pick].as_slice());
+        let body = parts(&[&columns(&types), &picked.collect::<Vec<_>>().concat(), &wide_done(0, 0)]);
+        let translate = |rooms: &[usize]| {
+            let mut answers = Answers::new(dialects[dialect], SIZE).with_limit(600);
+            let (mut out, mut rest) = (Vec::new(), body.as_slice());
+            for room in rooms.iter().cycle() {
+                let (part, behind) = rest.split_at((*room).min(rest.len()));
+                rest = behind;
+                let last = if rest.is_empty() { LAST } else { 0 };
+                let length = u16::try_from(part.len() + HEADER).unwrap();
+                let mut wire = packet::header(Kind::Answer, last, length, 1).to_vec();
+                wire.extend(part);
+                answers.translate(&wire, &mut out).unwrap();
+                if last == LAST {
+                    break;
+                }
+            }
+            packet::whole(&out, 1 << 20).unwrap().unwrap().body
+        };
+        let whole = translate(&[30_000]);
+        proptest::prop_assert_eq!(translate(&rooms), whole.as_slice());
+        let refused = whole.windows(9).any(|part| part.starts_with(&[ERROR]) && part[7] == 1 && part[8] == 16);
+        let expected = dialect < 2 && picks.contains(&2);
+        proptest::prop_assert_eq!(refused, expected);
+    }
+}
