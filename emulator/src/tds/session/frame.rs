@@ -105,6 +105,15 @@ impl Session {
         Some(frame)
     }
 
+    /// Of the outermost frame, only LOCAL cursors end with it; an error may have left others.
+    pub(super) fn end_batch(&mut self) {
+        while self.frames.len() > 1 {
+            self.pop_module();
+        }
+        self.cursors.end_of_frame(self.frames.len());
+        self.frames.clear();
+    }
+
     pub(super) fn frame(&mut self) -> Result<&mut Frame, ServerError> {
         let frame = self.frames.last_mut();
         frame.ok_or_else(|| ServerError::new(40_000, 16, "No statement is running."))

@@ -187,7 +187,7 @@ impl Session {
             kind::TRANSACTION => self.transaction_request(&request.body, out),
             _ => self.bulk_request(&request.body, out),
         };
-        self.frames.clear();
+        self.end_batch();
         let outcome = outcome.or_else(|stop| self.report(stop, out));
         if self.transaction.is_doomed() {
             self.end_doomed(out);

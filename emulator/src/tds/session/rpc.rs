@@ -43,7 +43,7 @@ impl Session {
                 continue;
             }
             let more = if at + 1 < count { IN_BATCH } else { 0 };
-            self.frames.clear();
+            self.end_batch();
             self.push_batch("")?;
             match self.call(&call, out) {
                 Ok(()) => {
