@@ -246,11 +246,19 @@ impl Session {
             });
         }
         let exists = self.table(&names).is_ok() || self.stored_procedure(&names)?.is_some();
-        let hash = name.to_lowercase().bytes().fold(17_i64, |hash, byte| {
-            (hash * 31 + i64::from(byte)) % 2_000_000_000
-        });
-        Ok(if exists { integer(hash) } else { Value::Null })
+        let name = super::views::table_name(&names);
+        Ok(match exists {
+            true => integer(object_number(&name)),
+            false => Value::Null,
+        })
     }
+}
+
+/// The number of an object with this name in `dbo`.
+pub(super) fn object_number(name: &str) -> i64 {
+    name.to_lowercase().bytes().fold(17, |hash, byte| {
+        (hash * 31 + i64::from(byte)) % 2_000_000_000
+    })
 }
 
 fn clock(kind: Kind) -> Result<Value, ServerError> {

@@ -82,10 +82,14 @@ impl Output {
         self.send_all();
     }
 
-    /// Ends an answer that an attention cut short.
+    /// Ends an answer that an attention cut short: its own message, and one that acknowledges
+    /// (MS-TDS 4.19.2). There are drivers that wait for the second.
     pub(super) fn finish_cancelled(&mut self, last: &[u8]) {
         self.release();
         self.bytes.extend(last);
+        Done::failed(DoneKind::Done).put(&mut self.bytes, self.version);
+        self.send_all();
+        self.number = 1;
         let mut cancelled = Done::new(DoneKind::Done);
         cancelled.status = done::ATTENTION;
         cancelled.put(&mut self.bytes, self.version);

@@ -6,6 +6,7 @@ use super::Session;
 use super::locks::Owner;
 use crate::tds::error::ServerError;
 use crate::tds::sql::translator::{literal, quote};
+use crate::tds::sql::type_numbers;
 use crate::tds::store::{Column, Table, catalog};
 use crate::tds::wire::kind::Kind;
 
@@ -47,6 +48,7 @@ impl Session {
             ["tempdb", "sys", "tables" | "objects"] => Some(self.temporary_view()),
             [.., "sys", "databases"] => Some(self.databases_view()),
             [.., "sys", "tables" | "objects"] => Some(self.tables_view()?),
+            [.., "sys", "columns" | "all_columns"] => Some(self.columns_view()?),
             [.., "information_schema", "tables"] => Some(self.schema_tables_view()?),
             [.., "information_schema", "columns"] => Some(self.schema_columns_view()?),
             _ => None,
@@ -254,6 +256,34 @@ impl Session {
             .iter()
             .map(|name| vec![literal(name), "1".to_owned(), "'U'".to_owned()]);
         Ok(made("tables", &columns, rows))
+    }
+
+    /// Of the tables in `dbo`, whose `object_id` is that of OBJECT_ID with the bare name.
+    fn columns_view(&self) -> Result<Table, ServerError> {
+        let columns = [
+            ("object_id", Kind::Int),
+            ("name", NAME),
+            ("column_id", Kind::Int),
+            ("system_type_id", Kind::TinyInt),
+            ("is_nullable", Kind::Bit),
+            ("is_identity", Kind::Bit),
+        ];
+        let mut rows = Vec::new();
+        for name in self.current_tables()? {
+            let table = self.table(std::slice::from_ref(&name))?;
+            for (at, column) in table.columns.iter().enumerate() {
+                rows.push(vec![
+                    super::globals::object_number(&name).to_string(),
+                    literal(&column.name),
+                    (at + 1).to_string(),
+                    type_numbers::number(column.kind)
+                        .map_or_else(|| "NULL".to_owned(), |number| number.to_string()),
+                    u8::from(column.is_nullable).to_string(),
+                    u8::from(column.is_identity).to_string(),
+                ]);
+            }
+        }
+        Ok(made("columns", &columns, rows.into_iter()))
     }
 
     fn schema_tables_view(&self) -> Result<Table, ServerError> {

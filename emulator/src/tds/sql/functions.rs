@@ -6,6 +6,7 @@ use super::operators::common;
 use super::piece::Piece;
 use super::primary::mixed;
 use super::translator::{Translator, literal};
+use super::type_numbers;
 use crate::tds::error::ServerError;
 use crate::tds::wire::kind::{Charset, Kind, Length};
 
@@ -390,6 +391,7 @@ fn scalar(name: &str, arguments: &[Piece]) -> Option<Piece> {
             format!("(tsql_try_convert({a}, 'datetime', '', NULL) IS NOT NULL)"),
             Kind::Int,
         ),
+        ("type_name", [number]) => made(type_numbers::name_of(number), Kind::nvarchar(128)),
         ("newid", []) => made("tsql_newid()".to_owned(), Kind::Guid),
         ("rand", [] | [_]) => made(
             "abs(random() / 9223372036854775808.0)".to_owned(),

@@ -13,3 +13,4 @@ pub(super) mod query;
 pub(super) mod sources;
 pub(super) mod tokens;
 pub(super) mod translator;
+pub(super) mod type_numbers;
