@@ -236,8 +236,8 @@ impl Tracker {
                 match behind {
                     // GET_DTC_ADDRESS, PROPAGATE, PROMOTE.
                     [0 | 1 | 6, 0, ..] => self.note(Effects::DISTRIBUTED),
-                    // COMMIT, ROLLBACK: perhaps of what a text has begun.
-                    [7 | 8, 0, ..] => self.note(Effects::END),
+                    // COMMIT, ROLLBACK without a savepoint: perhaps of what a text has begun.
+                    [7, 0, ..] | [8, 0, 0, ..] => self.note(Effects::END),
                     _ => {}
                 }
                 if self.dictionary.watch() != Watch::Nothing
