@@ -238,7 +238,8 @@ impl Tracker {
     #[inline]
     #[must_use]
     pub fn has_reply_due(&self) -> bool {
-        !self.replies.is_empty()
+        // Behind the answer to a request of ours, if one is under way.
+        !self.replies.is_empty() && self.owed.is_none()
     }
 
     /// Whether the server announced that it ends the session.

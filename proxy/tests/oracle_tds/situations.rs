@@ -281,7 +281,6 @@ async fn run(profile: Profile, setting: Setting, keep: impl Fn(&Script) -> bool)
             (vec![stage.all_moods()[0]], piece),
         ] {
             if let Err(why) = stage.compare(&script.steps, &moods, piece).await {
-                println!("FAILED {why}");
                 failed.push(format!("{}: pieces of {piece}, {moods:?}\n{why}", script.name));
                 break;
             }
@@ -357,27 +356,4 @@ async fn the_server_understands_the_scripts() {
         }
         assert!(unknown.is_empty(), "{}", unknown.join("\n"));
     }
-}
-
-#[tokio::test]
-async fn debug_one() {
-    let stage = Stage::set(Profile::Azure, Setting::Auto, 2).await;
-    let mut a = stage.client().await;
-    let mut b = stage.client().await;
-    let show = |words: &str| {
-        println!("== {words}");
-        for session in stage.server().sessions() {
-            println!("   {} req {} tx {}", session.spid, session.requests, session.open_transactions);
-        }
-    };
-    a.run("SET LOCK_TIMEOUT 500 SET DATEFIRST 3").await;
-    show("a set");
-    b.run("SET ARITHABORT ON;SET CURSOR_CLOSE_ON_COMMIT ON;use [appdb]").await;
-    show("b set");
-    b.run("BEGIN TRAN").await;
-    show("b begin");
-    let t = tokio::time::timeout(std::time::Duration::from_secs(2), a.run("SELECT 1")).await;
-    show("a select");
-    println!("{t:?} {}", stage.proxy.log().tail());
-    println!("{}", stage.proxy.metrics().await.text().lines().filter(|l| !l.starts_with('#') && (l.contains("pool") || l.contains("pins") || l.contains("pinned"))).collect::<Vec<_>>().join("\n"));
 }

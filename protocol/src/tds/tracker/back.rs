@@ -402,7 +402,9 @@ impl Tracker {
     fn done(&mut self, done: Done) {
         self.response.heard |= done.is_attention();
         self.response.last = Some(done);
-        if done.token == DONEPROC {
+        // One that a call runs in its turn has a DONEPROC of its own.
+        let ends_call = done.status & Done::IN_BATCH != 0 || done.is_final();
+        if done.token == DONEPROC && ends_call {
             self.handles.end_call(self.response.call);
             self.response.call += 1;
         }

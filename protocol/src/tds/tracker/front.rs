@@ -356,9 +356,20 @@ impl Tracker {
             self.begin_reset(Whose::Ours, packet::RESET);
             status |= packet::RESET;
         }
+        if header.is_last() && header.status & packet::IGNORE != 0 {
+            self.withdrawn();
+        }
         self.emit(packet, status, out);
         self.sending = (!header.is_last()).then_some(header.kind);
         Ok(Action::Took(total))
+    }
+
+    /// The server drops the message (2.2.1.7), and with it a reset of ours that rode on it.
+    fn withdrawn(&mut self) {
+        if self.reset.is_some_and(|reset| reset.whose == Whose::Ours) {
+            self.reset = None;
+            self.reset_wanted = true;
+        }
     }
 
     fn emit(&mut self, packet: &[u8], status: u8, out: &mut impl Sink) {
