@@ -8,9 +8,10 @@ use tokio::net::TcpStream;
 
 use crate::login::login7;
 use crate::requests::{Given, Request, login_message, status};
-use crate::sidecar::PATIENCE;
 use crate::tokens::{self, HEARD, Token};
 
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(6);
 /// What is sent in one piece.
 pub(crate) const WHOLE: usize = usize::MAX;
 
@@ -48,7 +49,9 @@ impl Client {
         };
         let login = login_message(&login7(user, password, database));
         client.write(&login, WHOLE).await;
-        client.greeting = client.answer(false).await.expect("a greeting");
+        let greeting = client.answer(false).await;
+        client.greeting =
+            greeting.unwrap_or_else(|silence| panic!("no greeting on {address}: {}", silence.0));
         let is_in = client
             .greeting
             .iter()

@@ -142,6 +142,12 @@ impl Stage {
         piece: usize,
     ) -> Result<(), String> {
         self.prepare(AGAIN).await;
+        println!(
+            "direct {}, pooled {}, proxy {}\n{script:?}",
+            self.plain.addr(),
+            self.pooled.addr(),
+            self.proxy.address()
+        );
         let plain = self.play(&self.plain, self.plain.addr(), (script, &[], WHOLE));
         let plain = plain.await?;
         let pooled = self.play(&self.pooled, self.proxy.address(), (script, moods, piece));
@@ -194,7 +200,6 @@ impl Stage {
             if let Some(number) = step.fault {
                 server.fail_statement(number);
             }
-            let T0 = std::time::Instant::now();
             let client = &mut clients[step.who];
             client.send(&step.request, piece).await;
             if let Some(after) = step.attention {
@@ -206,13 +211,6 @@ impl Stage {
             let answer = answer.map_err(|silence| {
                 format!("{step:?} on {address}: {}\nof {script:#?}", silence.0)
             })?;
-            if T0.elapsed() > Duration::from_secs(1) {
-                println!(
-                    "SLOW {:?} {step:?} {:?} {address}",
-                    T0.elapsed(),
-                    shown(&answer)
-                );
-            }
             answers.push(shown(&answer));
             if let Some(intruder) = &mut intruder {
                 intruder.after(*mood).await;

@@ -45,12 +45,13 @@ impl Session {
                             combined with data-retrieval operations.";
                 return Err(ServerError::new(141, 15, text).into());
             }
+            self.open_implicit_for(tokens, out);
             return self.select_into_variables(&query, &bound, out);
         }
         if query.into.is_some() {
             return self.select_into(&query, &bound, out);
         }
-        self.open_implicit(out);
+        self.open_implicit_for(tokens, out);
         self.begin_reading()?;
         let count = self.stream(&query, &bound, out)?;
         self.count_done(out, command::SELECT, count);

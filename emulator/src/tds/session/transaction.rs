@@ -103,6 +103,14 @@ impl Session {
         }
     }
 
+    /// The same before a SELECT: one that selects from no table begins none.
+    pub(super) fn open_implicit_for(&mut self, select: &[Lexed], out: &mut Output) {
+        let is_from = |lexed: &Lexed| matches!(&lexed.token, Token::Word(word) if word.eq_ignore_ascii_case("from"));
+        if select.iter().any(is_from) {
+            self.open_implicit(out);
+        }
+    }
+
     /// `COMMIT [TRANSACTION [name]]`.
     pub(super) fn commit_statement(
         &mut self,
