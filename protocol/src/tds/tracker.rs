@@ -130,6 +130,8 @@ struct Transaction {
     suspected: bool,
     /// A text has begun another in it.
     nested: bool,
+    /// What it was before a text that may have ended it: the server has to be asked.
+    doubted: Option<(u64, Option<u64>)>,
 }
 
 /// A reset that the server has not acknowledged yet.
@@ -297,11 +299,19 @@ impl Tracker {
     /// The server was asked, and there is no transaction.
     pub fn no_transaction(&mut self) {
         self.transaction.suspected = false;
+        self.transaction.doubted = None;
     }
 
     /// The server was asked, and there is one, or it did not say.
     pub fn in_transaction(&mut self) {
-        self.transaction.suspected = self.transaction.descriptor == 0;
+        let transaction = &mut self.transaction;
+        if let Some((descriptor, alias)) = transaction.doubted.take() {
+            transaction.descriptor = descriptor;
+            transaction.alias = alias;
+            // How deep it is, nobody knows: its next end is asked about, too.
+            transaction.nested = true;
+        }
+        transaction.suspected = transaction.descriptor == 0;
     }
 
     /// The next request, of whoever it is, brings the session back to what it was after its

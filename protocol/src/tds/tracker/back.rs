@@ -510,7 +510,7 @@ impl Tracker {
             changes,
         } = owed;
         self.bulk = kind == Kind::Batch && effects.any(Effects::BULK) && !failed;
-        self.suspect(effects);
+        self.suspect(effects, failed);
         if !changes.is_empty() {
             match failed || self.response.heard {
                 true => self.effects |= Effects::SETTING,
@@ -546,20 +546,23 @@ impl Tracker {
     }
 
     /// What a text says of transactions counts where the server says nothing.
-    fn suspect(&mut self, effects: Effects) {
+    fn suspect(&mut self, effects: Effects, failed: bool) {
         if self.transaction.announced {
             return;
         }
+        let is_open = self.is_in_transaction();
+        let transaction = &mut self.transaction;
         if effects.any(Effects::BEGIN) {
-            self.transaction.nested |= self.is_in_transaction();
-            self.transaction.suspected = self.transaction.descriptor == 0;
-        } else if effects.any(Effects::END) && self.is_in_transaction() {
-            if std::mem::take(&mut self.transaction.nested) {
+            transaction.nested |= is_open;
+            transaction.suspected = transaction.descriptor == 0;
+        } else if effects.any(Effects::END) && is_open {
+            let before = (transaction.descriptor, transaction.alias.take());
+            if std::mem::take(&mut transaction.nested) || failed {
+                transaction.doubted = Some(before);
                 self.effects |= Effects::NESTED;
             }
-            self.transaction.suspected = false;
-            self.transaction.descriptor = 0;
-            self.transaction.alias = None;
+            transaction.suspected = false;
+            transaction.descriptor = 0;
         }
     }
 }

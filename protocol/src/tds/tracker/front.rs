@@ -237,7 +237,8 @@ impl Tracker {
                     // GET_DTC_ADDRESS, PROPAGATE, PROMOTE.
                     [0 | 1 | 6, 0, ..] => self.note(Effects::DISTRIBUTED),
                     // COMMIT, ROLLBACK without a savepoint: perhaps of what a text has begun.
-                    [7, 0, ..] | [8, 0, 0, ..] => self.note(Effects::END),
+                    [7, 0, name, rest @ ..] if !begins_anew(*name, rest) => self.note(Effects::END),
+                    [8, 0, 0, rest @ ..] if !begins_anew(0, rest) => self.note(Effects::END),
                     _ => {}
                 }
                 if self.dictionary.watch() != Watch::Nothing
@@ -540,4 +541,11 @@ fn recalls() -> Report {
         "Ask for them in the same batch as the statement that they are about (or use OUTPUT), in \
          the same transaction, or use pool_mode=session.",
     )
+}
+
+/// Whether a COMMIT or ROLLBACK begins the next transaction at once: a flag behind the name of
+/// `name` characters (MS-TDS 2.2.6.9).
+fn begins_anew(name: u8, rest: &[u8]) -> bool {
+    rest.get(2 * usize::from(name))
+        .is_some_and(|flags| flags & 1 != 0)
 }
