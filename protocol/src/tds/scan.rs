@@ -199,7 +199,7 @@ impl Scanner<'_> {
             b"use" => self.use_database(),
             b"begin" => self.begin(),
             b"commit" => self.end_transaction(self.open - 1),
-            b"rollback" => self.end_transaction(0),
+            b"rollback" => self.rollback(),
             b"exec" | b"execute" => self.execute(),
             b"revert" | b"setuser" => self.add(Effects::EXECUTE_AS),
             b"declare" => self.declare(),
@@ -303,6 +303,21 @@ impl Scanner<'_> {
             self.add(Effects::END);
         }
         self.open = left.max(0);
+    }
+
+    /// With a name, it may be a savepoint's, and the transaction goes on.
+    fn rollback(&mut self) {
+        let mut lexer = self.lexer.clone();
+        let is_named = matches!(lexer.next(), Token::Word(b"tran" | b"transaction"))
+            && match lexer.next() {
+                Token::Word(name) => !is_statement(name),
+                Token::Quoted(_) => true,
+                _ => false,
+            };
+        match is_named {
+            true => self.add(Effects::END.with(Effects::NAMED_END)),
+            false => self.end_transaction(0),
+        }
     }
 
     /// `DECLARE name CURSOR`: one that is LOCAL, or a variable, ends with its batch.

@@ -477,7 +477,7 @@ impl Tracker {
         if effects.any(Effects::ADVANCE) {
             self.values = Values::Own;
         }
-        let lasting = Effects::BEGIN | Effects::END | Effects::BULK;
+        let lasting = Effects::BEGIN | Effects::END | Effects::NAMED_END | Effects::BULK;
         if let Some(owed) = &mut self.owed {
             owed.effects |= effects.only(lasting);
         }

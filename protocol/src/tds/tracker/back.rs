@@ -552,18 +552,23 @@ impl Tracker {
         }
         let is_open = self.is_in_transaction();
         let transaction = &mut self.transaction;
-        if effects.any(Effects::BEGIN) {
+        let begins = effects.any(Effects::BEGIN);
+        if begins {
             transaction.nested |= is_open;
             transaction.suspected = transaction.descriptor == 0;
-        } else if effects.any(Effects::END) && is_open {
-            let before = (transaction.descriptor, transaction.alias.take());
-            if std::mem::take(&mut transaction.nested) || failed {
-                transaction.doubted = Some(before);
-                self.effects |= Effects::NESTED;
-            }
-            transaction.suspected = false;
-            transaction.descriptor = 0;
         }
+        let ends = effects.any(Effects::END) && is_open && !begins;
+        let is_doubtful = transaction.nested || failed;
+        if effects.any(Effects::NAMED_END) && (is_open || begins) || ends && is_doubtful {
+            transaction.doubted = Some((transaction.descriptor, transaction.alias));
+            transaction.nested = false;
+            self.effects |= Effects::NESTED;
+        } else if !ends {
+            return;
+        }
+        transaction.suspected = false;
+        transaction.descriptor = 0;
+        transaction.alias = None;
     }
 }
 

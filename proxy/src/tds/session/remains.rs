@@ -165,6 +165,7 @@ impl Session {
             .with(Effects::ADVANCE)
             .with(Effects::BEGIN)
             .with(Effects::END)
+            .with(Effects::NAMED_END)
             .with(Effects::RELEASE)
             .with(Effects::BULK);
         let mut left = effects.without(passing);
