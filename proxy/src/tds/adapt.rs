@@ -23,10 +23,12 @@ pub(super) fn adapt(
     let same = backend.owner == owner;
     let first = backend.owner == 0;
     backend.owner = owner;
-    backend.tracker.set_values(match same || first {
-        true => Values::Own,
-        false => Values::Foreign,
-    });
+    if !same {
+        backend.tracker.set_values(match first {
+            true => Values::Own,
+            false => Values::Foreign,
+        });
+    }
     let resets = !same && !first && (backend.soiled || mode == PoolMode::Transaction);
     if !resets && Arc::ptr_eq(&backend.applied, wanted) {
         return false;

@@ -40,6 +40,8 @@ pub(super) struct Session {
     /// What the session owns: settings and handles of statements.
     settings: Arc<Settings>,
     statements: Statements,
+    /// How often it has had a backend: what its last batch left is on the last one.
+    turns: u32,
     /// What it can't take to another backend; `None` if there is nothing.
     pins: Option<Box<Pins>>,
     /// What was read of the client's next request already; empty but for clients that did not
@@ -86,6 +88,7 @@ impl Session {
             registered,
             settings: Arc::default(),
             statements: Statements::new(),
+            turns: 0,
             pins: None,
             ahead: ahead.into_boxed_slice(),
             packet_size,

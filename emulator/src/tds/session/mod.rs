@@ -182,6 +182,8 @@ impl Session {
             _ => self.bulk_request(&request.body, out),
         };
         self.frames.clear();
+        // LOCAL ones of the batch itself.
+        self.cursors.end_of_frame(1);
         let outcome = outcome.or_else(|stop| self.report(stop, out));
         if self.transaction.is_doomed() {
             self.end_doomed(out);

@@ -173,8 +173,12 @@ impl Session {
     }
 
     /// Makes the backend look like the session's, before the first that the session sends.
-    fn adapt(&self, hold: &mut Hold) {
+    fn adapt(&mut self, hold: &mut Hold) {
         hold.adapted = true;
+        let own = hold.lease.owner == self.registered.number;
+        let is_last = self.turns == 0 || (own && hold.lease.turn == self.turns);
+        self.turns = self.turns.wrapping_add(1).max(1);
+        hold.lease.turn = self.turns;
         let mode = self.route.mode();
         if adapt(
             &mut hold.lease,
@@ -183,6 +187,9 @@ impl Session {
             mode,
         ) {
             self.route.metrics.settings_carried.inc();
+        }
+        if !is_last {
+            hold.lease.tracker.set_values(Values::Foreign);
         }
     }
 
