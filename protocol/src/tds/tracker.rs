@@ -474,10 +474,13 @@ impl Tracker {
     /// Notes what a request is about to do.
     fn note(&mut self, effects: Effects) {
         self.effects |= effects;
-        if effects.any(Effects::ADVANCE) {
-            self.values = Values::Own;
-        }
-        let lasting = Effects::BEGIN | Effects::END | Effects::NAMED_END | Effects::BULK;
+        let lasting = Effects::BEGIN
+            | Effects::END
+            | Effects::NAMED_END
+            | Effects::BULK
+            | Effects::ADVANCE
+            | Effects::CODE
+            | Effects::UNKNOWN;
         if let Some(owed) = &mut self.owed {
             owed.effects |= effects.only(lasting);
         }

@@ -9,8 +9,7 @@ use entrapool_protocol::tds::tracker::Values;
 use super::backend::Backend;
 use crate::config::PoolMode;
 
-/// Stages what gives `wanted` to the backend. `owner` is the number of the session that gets it, and
-/// whether it is its first.
+/// Stages what gives `wanted` to the backend. `owner` is the number of the session that gets it.
 ///
 /// A reset alone rides on the session's own first request; a batch of ours goes first, and that
 /// request waits for it. Returns whether settings had to be given.
@@ -19,16 +18,17 @@ pub(super) fn adapt(
     backend: &mut Backend,
     owner: u64,
     wanted: &Arc<Settings>,
-    (mode, is_new): (PoolMode, bool),
+    mode: PoolMode,
 ) -> bool {
     let same = backend.owner == owner;
     let first = backend.owner == 0;
     backend.owner = owner;
-    // A session that has been elsewhere has left its values there.
-    backend.tracker.set_values(match same || (first && is_new) {
-        true => Values::Own,
-        false => Values::Foreign,
-    });
+    if !same {
+        backend.tracker.set_values(match first {
+            true => Values::Own,
+            false => Values::Foreign,
+        });
+    }
     let resets = !same && !first && (backend.soiled || mode == PoolMode::Transaction);
     if !resets && Arc::ptr_eq(&backend.applied, wanted) {
         return false;

@@ -31,6 +31,8 @@ pub(super) struct Backend {
     pub(super) residue: Effects,
     /// The number of the session that had it last.
     pub(super) owner: u64,
+    /// The how-manieth backend it was for that session.
+    pub(super) turn: u32,
     /// That session may have left what nobody knows of: the next one begins with a reset.
     pub(super) soiled: bool,
     /// What the server said of the session's state when it was last known to be as `applied` says.

@@ -295,6 +295,7 @@ impl Connector {
             applied: Arc::default(),
             residue: Effects::default(),
             owner: 0,
+            turn: 0,
             soiled: false,
             state,
             stale_at: self.stale_at(token),

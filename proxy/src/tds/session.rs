@@ -43,10 +43,10 @@ pub(super) struct Session {
     /// What the session owns: settings and handles of statements.
     settings: Arc<Settings>,
     statements: Statements,
+    /// How often it has had a backend: what its last batch left is on the last one.
+    turns: u32,
     /// What it can't take to another backend; `None` if there is nothing.
     pins: Option<Box<Pins>>,
-    /// Whether it has had no backend yet.
-    is_new: bool,
     /// A transaction that has done nothing yet.
     begun: Option<Begun>,
     /// What was read of the client's next request already; empty but for clients that did not
@@ -96,8 +96,8 @@ impl Session {
             registered,
             settings: Arc::default(),
             statements: Statements::new(),
+            turns: 0,
             pins: None,
-            is_new: true,
             begun: None,
             ahead: ahead.into_boxed_slice(),
             packet_size,

@@ -20,6 +20,7 @@ impl Session {
             return self.set_variable(run);
         }
         let name = tokens.name()?.to_ascii_lowercase();
+        self.last.row_count = 0;
         match name.as_str() {
             "transaction" => self.set_isolation(&mut tokens)?,
             "identity_insert" => self.set_identity_insert(&mut tokens)?,

@@ -1,7 +1,7 @@
 //! Hot path: no allocation per packet or row, no copies of passing bytes. From the server to the
 //! client.
 
-use super::{Boundary, Fact, Fate, Owed, Purpose, Tracker, Whose};
+use super::{Boundary, Fact, Fate, Owed, Purpose, Tracker, Values, Whose};
 use crate::tds::Violation;
 use crate::tds::effect::Effects;
 use crate::tds::error::ServerError;
@@ -511,6 +511,11 @@ impl Tracker {
         } = owed;
         self.bulk = kind == Kind::Batch && effects.any(Effects::BULK) && !failed;
         self.suspect(effects, failed);
+        // Of code that nobody sees it is not known that it has made such values.
+        let is_certain = !effects.any(Effects::CODE | Effects::UNKNOWN) && !failed;
+        if effects.any(Effects::ADVANCE) && is_certain {
+            self.values = Values::Own;
+        }
         if !changes.is_empty() {
             match failed || self.response.heard {
                 true => self.effects |= Effects::SETTING,

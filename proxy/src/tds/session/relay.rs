@@ -187,9 +187,21 @@ impl Session {
     /// Makes the backend look like the session's, before the first that the session sends.
     fn adapt(&mut self, hold: &mut Hold) {
         hold.adapted = true;
-        let how = (self.route.mode(), std::mem::take(&mut self.is_new));
-        if adapt(&mut hold.lease, self.registered.number, &self.settings, how) {
+        let own = hold.lease.owner == self.registered.number;
+        let is_last = self.turns == 0 || (own && hold.lease.turn == self.turns);
+        self.turns = self.turns.wrapping_add(1).max(1);
+        hold.lease.turn = self.turns;
+        let mode = self.route.mode();
+        if adapt(
+            &mut hold.lease,
+            self.registered.number,
+            &self.settings,
+            mode,
+        ) {
             self.route.metrics.settings_carried.inc();
+        }
+        if !is_last {
+            hold.lease.tracker.set_values(Values::Foreign);
         }
     }
 
