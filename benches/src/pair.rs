@@ -24,17 +24,24 @@ impl Sink for Count {
 pub struct Pair {
     tracker: Tracker,
     names: Statements,
+    /// The session's state behind its login.
+    state: u64,
 }
+
+/// What a server tells of a session at its login: two states.
+const STATE: &[u8] = &[0, 2, 1, 0, 9, 1, 1];
 
 impl Default for Pair {
     fn default() -> Self {
         let setup = Setup {
             layout: Layout::default(),
             packet_size: PACKET,
-            state: SessionState::new(Some(&[])),
+            state: SessionState::new(Some(STATE)),
         };
+        let state = setup.state.hash();
         Self {
             tracker: Tracker::new(Arc::new(Dictionary::new(Watch::Texts)), setup),
+            state,
             names: Statements::new(),
         }
     }
@@ -77,7 +84,10 @@ impl Pair {
         }
         assert!(rest.is_empty(), "the answer ends in the middle");
         assert_eq!(self.tracker.boundary(), Boundary::Idle);
+        // What a session asks at the end of each answer.
         let _ = self.tracker.take_effects();
+        assert!(self.tracker.take_facts().is_empty());
+        assert_eq!(self.tracker.state().hash(), self.state);
         passed.0
     }
 }

@@ -240,7 +240,8 @@ impl Tracker {
     #[inline]
     #[must_use]
     pub fn has_reply_due(&self) -> bool {
-        !self.replies.is_empty()
+        // Behind an answer of the server's to us, if one is on its way.
+        !self.replies.is_empty() && self.owed.is_none()
     }
 
     /// Whether the server announced that it ends the session.

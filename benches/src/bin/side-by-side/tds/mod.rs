@@ -86,7 +86,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut running = Vec::new();
     for &contender in CONTENDERS {
         running.push(match present.contains(&contender) {
-            true => Some(contender.start(&server, MOST).await?),
+            true => Some(contender.start(&server).await?),
             false => None,
         });
     }
@@ -128,7 +128,7 @@ async fn present() -> anyhow::Result<Vec<Contender>> {
 
 async fn memory(contender: Contender, server: &Server) -> anyhow::Result<Vec<Turn>> {
     eprintln!("memory, {} ...", contender.name());
-    let pooler = contender.start(server, IDLE + MOST).await?;
+    let pooler = contender.start(server).await?;
     let bytes = idle::run(&pooler, IDLE).await?;
     Ok(vec![Turn::Memory { bytes }])
 }

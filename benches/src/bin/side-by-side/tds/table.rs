@@ -7,11 +7,8 @@ use super::poolers::{Contender, Leg};
 
 /// Who is measured against whom: ratios of the same round, and their median.
 const PAIRS: &[(Contender, Contender)] = &[
-    (Contender::Entrapool(Leg::Tls), Contender::Tdspool(Leg::Tls)),
-    (
-        Contender::Entrapool(Leg::Plain),
-        Contender::Tdspool(Leg::Plain),
-    ),
+    (Contender::Entrapool(Leg::Tls), Contender::Tdspool),
+    (Contender::Entrapool(Leg::Plain), Contender::Tdspool),
     (Contender::Entrapool(Leg::Plain), Contender::Haproxy),
 ];
 
