@@ -23,6 +23,8 @@ pub mod kind {
     pub const RPC: u8 = 3;
     /// Whatever a server says.
     pub const ANSWER: u8 = 4;
+    /// Attention.
+    pub const ATTENTION: u8 = 6;
     /// LOGIN7.
     pub const LOGIN: u8 = 0x10;
     /// PRELOGIN, and TLS handshakes.

@@ -9,6 +9,8 @@ use entrapool_benches::tds::{
 const MORE: u16 = 1;
 /// ERROR of DONE.
 const FAILED: u16 = 2;
+/// ATTN of DONE.
+const HEARD: u16 = 0x20;
 /// The handle does not exist.
 const NO_STATEMENT: i32 = 8_179;
 
@@ -39,6 +41,12 @@ impl Handles {
 
 /// The answer to a request: its payload, from ALL_HEADERS on.
 pub(super) fn answer(kind: u8, body: &[u8], handles: &mut Handles) -> anyhow::Result<Request> {
+    if kind == kind::ATTENTION {
+        // It comes when the answer is on its way already, and is heard behind that.
+        let mut tokens = Vec::new();
+        done(&mut tokens, 0xfd, HEARD, 0);
+        return Ok(Request::Small(tokens));
+    }
     let headers = body
         .first_chunk()
         .map_or(0, |length| u32::from_le_bytes(*length));

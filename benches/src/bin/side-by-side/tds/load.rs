@@ -13,7 +13,7 @@ use crate::poolers::Pooler;
 use crate::process::cpu_seconds;
 
 /// A client that hears nothing for so long has been forgotten.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a turn came to.
 #[derive(Debug, Clone, Copy)]

@@ -18,7 +18,7 @@ use anyhow::Context as _;
 use crate::Arguments;
 use crate::poolers::Pooler;
 use client::Work;
-use load::Turn;
+use load::{PATIENCE, Turn};
 use poolers::{CONTENDERS, Contender};
 use server::Server;
 use table::{Cell, Table};
@@ -129,7 +129,8 @@ async fn present() -> anyhow::Result<Vec<Contender>> {
 async fn memory(contender: Contender, server: &Server) -> anyhow::Result<Vec<Turn>> {
     eprintln!("memory, {} ...", contender.name());
     let pooler = contender.start(server).await?;
-    let bytes = idle::run(&pooler, IDLE).await?;
+    let bytes = tokio::time::timeout(PATIENCE, idle::run(&pooler, IDLE)).await;
+    let bytes = bytes.context("a client without an answer")??;
     Ok(vec![Turn::Memory { bytes }])
 }
 
