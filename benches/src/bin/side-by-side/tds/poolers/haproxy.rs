@@ -1,5 +1,5 @@
 //! HAProxy as a blind relay: a connection to the server for each client. One thread, as the others
-//! have.
+//! have. No more clients than it may have files open for, in pairs.
 
 use std::fs;
 
@@ -14,8 +14,8 @@ pub(super) fn spawn(server: &Server) -> anyhow::Result<Pooler> {
     let directory = directory()?;
     let file = directory.path().join("haproxy.cfg");
     let text = format!(
-        "global\n    maxconn 20000\n    nbthread 1\n\
-         defaults\n    mode tcp\n    maxconn 20000\n\
+        "global\n    maxconn 4000\n    nbthread 1\n\
+         defaults\n    mode tcp\n    maxconn 4000\n\
          \x20   timeout connect 5s\n    timeout client 10m\n    timeout server 10m\n\
          listen tds\n    bind {address}\n    server tds {}\n",
         server.address()
