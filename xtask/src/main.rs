@@ -52,11 +52,15 @@ enum Chore {
     },
     /// The drivers of other languages, through the sidecar in every pool mode.
     Drivers,
-    /// CPU per transaction and memory per idle client, side by side with PgBouncer.
+    /// CPU per transaction and memory per idle client, side by side with PgBouncer, tdspool and
+    /// HAProxy.
     Bench {
         /// How long each turn of a case runs.
         #[arg(long, default_value_t = 8)]
         seconds: u32,
+        /// One protocol instead of both.
+        #[arg(long, value_parser = ["postgres", "sqlserver"])]
+        engine: Option<String>,
     },
     /// Which module may import which, sizes of files, dependencies.
     Laws,
@@ -79,7 +83,9 @@ fn run(chore: &Chore) -> anyhow::Result<ExitCode> {
         Chore::Check => check::run(&mut report)?,
         Chore::Fuzz { seconds, target } => fuzz::run(&mut report, *seconds, target.as_deref())?,
         Chore::Drivers => drivers::run(&mut report)?,
-        Chore::Bench { seconds } => return bench::run(&mut report, *seconds),
+        Chore::Bench { seconds, engine } => {
+            return bench::run(&mut report, *seconds, engine.as_deref());
+        }
         Chore::Laws => check::laws(&mut report)?,
     }
     Ok(report.finish())

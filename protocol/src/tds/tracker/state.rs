@@ -16,6 +16,8 @@ pub struct SessionState {
     now: BTreeMap<u8, Part>,
     /// The server has stopped telling, or we could not read it.
     lost: bool,
+    /// Of all of it: asked for at each answer, changed rarely.
+    hash: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,7 @@ impl SessionState {
         });
         state.lost = read.is_none();
         state.baseline = values;
+        state.rehash();
         state
     }
 
@@ -67,9 +70,13 @@ impl SessionState {
     /// Tells apart sessions in different states.
     #[must_use]
     pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn rehash(&mut self) {
         let mut all = self.baseline.clone();
         all.extend(self.now.iter().map(|(&id, part)| (id, part.value)));
-        self.hash_of(&all)
+        self.hash = self.hash_of(&all);
     }
 
     /// [`SessionState::hash`] as it was after the login, and is after a reset.
@@ -89,6 +96,7 @@ impl SessionState {
         if self.read(body).is_none() {
             self.lost = true;
         }
+        self.rehash();
     }
 
     fn read(&mut self, body: &[u8]) -> Option<()> {
@@ -106,6 +114,7 @@ impl SessionState {
     /// The session is as it was after its login.
     pub(super) fn reset(&mut self) {
         self.now.clear();
+        self.rehash();
     }
 }
 

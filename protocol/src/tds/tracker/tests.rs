@@ -415,6 +415,21 @@ fn a_late_attention_is_answered_by_us() {
 }
 
 #[test]
+fn a_late_attention_waits_for_what_we_asked() {
+    let mut world = world(Watch::Texts);
+    let mut out = Vec::new();
+    assert!(world.tracker.inject_probe(&mut out));
+    world.client(&message::ATTENTION);
+    // Whoever came for the reply now would come for ever.
+    assert!(!world.tracker.has_reply_due());
+    assert_eq!(world.heard(), []);
+    world.server(&ok());
+    assert_eq!(world.event(), Event::Reported(ok()));
+    assert_eq!(world.heard(), heard_attention());
+    assert_eq!(world.tracker.boundary(), Boundary::Idle);
+}
+
+#[test]
 fn what_the_client_does_not_want_after_all() {
     let mut world = world(Watch::Texts);
     let mut ignored = request(&"select 1 ".repeat(100));

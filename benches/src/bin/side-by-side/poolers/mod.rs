@@ -34,9 +34,23 @@ impl Pooler {
     async fn start(
         name: String,
         address: SocketAddr,
-        mut command: Command,
+        command: Command,
         directory: TempDir,
         scene: &Scene,
+    ) -> anyhow::Result<Self> {
+        let mut pooler = Self::spawn(name, address, command, directory)?;
+        let database = scene.database();
+        let query = async |address| Client::connect(address, database).await?.query().await;
+        pooler.answers(query).await?;
+        Ok(pooler)
+    }
+
+    /// Starts it; it may need a while before it answers.
+    pub(crate) fn spawn(
+        name: String,
+        address: SocketAddr,
+        mut command: Command,
+        directory: TempDir,
     ) -> anyhow::Result<Self> {
         let log = directory.path().join("log");
         let file = File::create(&log).context("cannot create a log")?;
@@ -47,27 +61,29 @@ impl Pooler {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        let mut pooler = Self {
+        Ok(Self {
             pid: child.id().with_context(|| format!("{name} has ended"))?,
             name,
             address,
             child,
             log,
             _directory: directory,
-        };
-        pooler.answers(scene).await?;
-        Ok(pooler)
+        })
     }
 
-    async fn answers(&mut self, scene: &Scene) -> anyhow::Result<()> {
+    /// Waits until a query gets its answer.
+    pub(crate) async fn answers(
+        &mut self,
+        query: impl AsyncFn(SocketAddr) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
             let ended = self.child.try_wait().context("cannot ask after a child")?;
             if let Some(status) = ended {
                 bail!("{} ended with {status}\n{}", self.name, self.said());
             }
-            match Client::connect(self.address, scene.database()).await {
-                Ok(mut client) => return client.query().await,
+            match query(self.address).await {
+                Ok(()) => return Ok(()),
                 Err(error) if began.elapsed() > START_LIMIT => {
                     return Err(error.context(format!("{}\n{}", self.name, self.said())));
                 }
@@ -82,12 +98,12 @@ impl Pooler {
     }
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
     listener.local_addr().context("no address")
 }
 
-fn directory() -> anyhow::Result<TempDir> {
+pub(crate) fn directory() -> anyhow::Result<TempDir> {
     tempfile::Builder::new()
         .prefix("entrapool-bench-")
         .tempdir()
