@@ -87,7 +87,7 @@ impl Output {
     pub(super) fn finish_cancelled(&mut self, last: &[u8]) {
         self.release();
         self.bytes.extend(last);
-        Done::failed(DoneKind::Done).put(&mut self.bytes, self.version);
+        Done::new(DoneKind::Done).put(&mut self.bytes, self.version);
         self.send_all();
         self.number = 1;
         let mut cancelled = Done::new(DoneKind::Done);
