@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::tokens::{Done, HEARD, Message, Token};
+use crate::tokens::{Done, Message, Token};
 
 /// One token, as far as it is compared.
 #[derive(Clone, PartialEq, Eq)]
@@ -65,10 +65,6 @@ impl Answer {
     /// The server under the test does not know something: a script that asks for that says little.
     pub(crate) fn is_unsupported(&self) -> bool {
         self.is_error(40_000)
-    }
-
-    pub(crate) fn is_end_of_attention(&self) -> bool {
-        self.0.starts_with(&format!("done fd {HEARD:#x}"))
     }
 }
 

@@ -91,7 +91,6 @@ impl Visitor {
     async fn run(&mut self, sql: &str, reference: &mut Client) {
         let sql = sql.replace("{}", &self.number.to_string());
         let sql = sql.replace("{4}", &format!("{:04}", self.number));
-        println!("{}: {sql}", self.number);
         self.client.run(&sql).await;
         reference.run(&sql).await;
         self.own = reference.run(LOOK).await;

@@ -1,5 +1,4 @@
 //! Scripts about prepared statements: by number, by name, in every order, on any backend.
-#![expect(clippy::too_many_lines, reason = "scripts are long lists")]
 
 use crate::requests::{
     Call, execute, execute_sql, manager, prepare, prepare_and_execute, status, unprepare,

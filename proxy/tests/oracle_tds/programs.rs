@@ -281,7 +281,6 @@ fn run(profile: Profile, setting: Setting, cases: u32) {
             .collect();
         runtime
             .block_on(stage.compare(&script, &moods, piece))
-            .inspect_err(|why| println!("WHY {why}"))
             .map_err(TestCaseError::fail)
     });
     match result {

@@ -16,8 +16,6 @@ use crate::tokens::Token;
 const LIMIT: Duration = Duration::from_secs(4);
 const USER: &str = "sa";
 const PASSWORD: &str = "open-sesame";
-/// Whoever EXECUTE AS may name.
-pub(crate) const GUEST: &str = "guest";
 
 /// What the scripts find.
 const SCENE: &[&str] = &[
@@ -142,12 +140,6 @@ impl Stage {
         piece: usize,
     ) -> Result<(), String> {
         self.prepare(AGAIN).await;
-        println!(
-            "direct {}, pooled {}, proxy {}\n{script:?}",
-            self.plain.addr(),
-            self.pooled.addr(),
-            self.proxy.address()
-        );
         let plain = self.play(&self.plain, self.plain.addr(), (script, &[], WHOLE));
         let plain = plain.await?;
         let pooled = self.play(&self.pooled, self.proxy.address(), (script, moods, piece));

@@ -1,5 +1,4 @@
 //! Scripts about state that can't be carried: temporary tables, cursors, locks, contexts, roles.
-#![expect(clippy::too_many_lines, reason = "scripts are long lists")]
 
 use crate::requests::{close_cursor, fetch_cursor, open_cursor};
 use crate::script::{calls, sql};
