@@ -1,4 +1,4 @@
-//! Texts that name a prepared statement: `EXECUTE` and `DEALLOCATE`.
+//! Texts that name a prepared statement: `EXECUTE`, `DEALLOCATE` and `PREPARE`.
 
 use std::ops::Range;
 
@@ -11,6 +11,8 @@ pub enum Verb {
     Deallocate,
     /// `EXECUTE name`, by itself or behind `EXPLAIN` or `CREATE TABLE ... AS`.
     Execute,
+    /// `PREPARE name ... AS`.
+    Prepare,
 }
 
 /// The name of a prepared statement in a text, and where it stands.
@@ -30,7 +32,7 @@ pub fn named(text: &[u8]) -> Option<Named> {
     let begin = text.iter().position(|byte| !byte.is_ascii_whitespace())?;
     if !matches!(
         text.get(begin),
-        Some(b'd' | b'D' | b'e' | b'E' | b'c' | b'C')
+        Some(b'd' | b'D' | b'e' | b'E' | b'c' | b'C' | b'p' | b'P')
     ) {
         return None;
     }
@@ -39,6 +41,7 @@ pub fn named(text: &[u8]) -> Option<Named> {
     let verb = match lexer.next() {
         Token::Word(b"deallocate") => Verb::Deallocate,
         Token::Word(b"execute") => Verb::Execute,
+        Token::Word(b"prepare") => Verb::Prepare,
         Token::Word(word @ (b"explain" | b"create")) => behind(word, &mut lexer)?,
         _ => return None,
     };
@@ -49,6 +52,7 @@ pub fn named(text: &[u8]) -> Option<Named> {
     let end = lexer.position();
     let (at, name) = match token {
         Token::Word(b"all") if verb == Verb::Deallocate => return None,
+        Token::Word(b"transaction") if verb == Verb::Prepare => return None,
         Token::Word(name) => (end - name.len()..end, name.to_vec()),
         Token::Quoted(name) => {
             let range = end - name.len() - 2..end;

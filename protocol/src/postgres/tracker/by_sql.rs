@@ -1,9 +1,10 @@
-//! `EXECUTE` and `DEALLOCATE` in SQL of a statement that the client prepared by the protocol: the
-//! server knows it by a name of ours.
+//! `EXECUTE`, `DEALLOCATE` and `PREPARE` in SQL of a statement that the client prepared by the
+//! protocol: the server knows it by a name of ours.
 
 use std::sync::Arc;
 
 use super::front::Action;
+use super::named::duplicate_statement;
 use super::{Change, Tracker, message, statements};
 use crate::postgres::frame::Header;
 use crate::postgres::ledger::{Fate, Kind};
@@ -27,7 +28,13 @@ impl Tracker {
         }
         let Named { verb, at, name } = named(sql)?;
         names.get(&name)?;
+        if verb == Verb::Prepare && header.tag != b'Q' {
+            return None;
+        }
         if self.is_name_in_doubt(&name, names) {
+            return Some(Action::Stall);
+        }
+        if verb == Verb::Prepare && self.is_held_in_doubt(self.taken().id()) {
             return Some(Action::Stall);
         }
         self.scratch.clear();
@@ -35,22 +42,30 @@ impl Tracker {
         match verb {
             Verb::Deallocate => self.make_victim(&mut text),
             Verb::Execute => self.make_ready(&name, names, &mut text),
+            Verb::Prepare => self.make_taken(&mut text),
         }
         text.extend_from_slice(sql.get(at.end..).unwrap_or_default());
         let parses = !self.scratch.is_empty();
-        self.push_text(text, header, names);
+        let fate = match verb {
+            Verb::Prepare => {
+                self.replace_next("42P05", &duplicate_statement(&name));
+                Fate::Replace
+            }
+            Verb::Deallocate | Verb::Execute => Fate::Forward,
+        };
+        self.push_text(text, header, fate, names);
         match verb {
             Verb::Deallocate => {
                 let before = names.replace(&name, None);
                 self.undoable_with_last(Change::Name(name.into(), before));
             }
-            Verb::Execute if parses && header.tag == b'Q' => {
+            Verb::Execute | Verb::Prepare if parses && header.tag == b'Q' => {
                 // Where the Parse fails, the server skips the Query, too, and this ends it.
                 self.scratch.extend_from_slice(&message::SYNC);
                 self.ledger.push(Kind::Sync, Fate::Swallow);
                 self.batch += 1;
             }
-            Verb::Execute => {}
+            Verb::Execute | Verb::Prepare => {}
         }
         Some(Action::Rewrite {
             replaced: header.total(),
@@ -84,12 +99,22 @@ impl Tracker {
         statement.push_name(text);
     }
 
+    /// The server refuses the name (42P05) as it would refuse the client's, once it has read the
+    /// text.
+    fn make_taken(&mut self, text: &mut Vec<u8>) {
+        let taken = self.taken();
+        if !self.may_have_failed() {
+            self.hold(&taken, Fate::Swallow);
+        }
+        taken.push_name(text);
+    }
+
     /// The text goes on in the kind of message that it came in.
-    fn push_text(&mut self, mut text: Vec<u8>, header: Header, names: &mut Statements) {
+    fn push_text(&mut self, mut text: Vec<u8>, header: Header, fate: Fate, names: &mut Statements) {
         if header.tag == b'Q' {
             self.drop_unnamed(names);
             message::query(&mut self.scratch, &text);
-            self.ledger.push(Kind::Query, Fate::Forward);
+            self.ledger.push(Kind::Query, fate);
             self.batch += 1;
             self.open = false;
         } else {

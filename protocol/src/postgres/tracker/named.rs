@@ -267,7 +267,7 @@ impl Tracker {
     }
 
     /// Whether it is not known yet if the backend holds a statement.
-    fn is_held_in_doubt(&self, id: u32) -> bool {
+    pub(super) fn is_held_in_doubt(&self, id: u32) -> bool {
         self.is_in_doubt(|change| match change {
             Change::Held(held) => *held == id,
             Change::Lost(lost) => lost.id() == id,
@@ -385,10 +385,15 @@ impl Tracker {
             && self.is_held_in_doubt(self.discard_statement().id())
     }
 
+    /// The statement whose name is in use wherever a client's own would be.
+    pub(super) fn taken(&self) -> Arc<Statement> {
+        self.dictionary.intern(statements::OURS, NO_STATEMENT)
+    }
+
     /// PostgreSQL refuses a name that is taken (42P05), but only after it has read the text and
     /// looked at the transaction. So the server gets it, under a name that is taken there.
     fn duplicate(&mut self, name: &[u8], body: &[u8], header: Header) -> Action {
-        let taken = self.dictionary.intern(statements::OURS, NO_STATEMENT);
+        let taken = self.taken();
         if self.is_held_in_doubt(taken.id()) {
             return Action::Stall;
         }
@@ -430,7 +435,7 @@ fn unknown_statement(name: &[u8]) -> Report {
     )
 }
 
-fn duplicate_statement(name: &[u8]) -> Report {
+pub(super) fn duplicate_statement(name: &[u8]) -> Report {
     let name = String::from_utf8_lossy(name);
     Report::error(
         "42P05",
