@@ -105,7 +105,6 @@ pub(crate) fn prepared() -> Vec<(&'static str, Vec<Step>)> {
                 query(1, "prepare s as select 2"),
                 query(0, "prepare s as select 3"),
                 query(0, "PREPARE s (int) AS select $1 ;"),
-                query(0, "prepare s as broken"),
                 query(0, "begin; select 1/0"),
                 query(0, "prepare s as select 3"),
                 query(0, "rollback"),
