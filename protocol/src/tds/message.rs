@@ -286,8 +286,12 @@ pub fn prepare(prepare: Prepare<'_>, sending: Sending, out: &mut Vec<u8>) {
         call(out, procedure::PREPARE);
         // The handle: an int to come back.
         out.extend_from_slice(&[0, 1, 0x26, 4, 0]);
-        nvarchar(out, prepare.parameters);
-        nvarchar(out, prepare.text);
+        // No declarations are NULL, but an empty text is a statement.
+        nvarchar(
+            out,
+            Some(prepare.parameters).filter(|text| !text.is_empty()),
+        );
+        nvarchar(out, Some(prepare.text));
         // Without options: the columns are not described.
         out.extend_from_slice(&[0, 0, 0x38, 0, 0, 0, 0]);
     });
@@ -330,9 +334,9 @@ fn unprepare_call(out: &mut Vec<u8>, handle: i32) {
 /// The longest text that goes as nvarchar(4000), in bytes.
 const LONGEST_NVARCHAR: usize = 8000;
 
-/// Appends a parameter without a name: nvarchar, or nvarchar(max) for a long one. An empty one is
-/// NULL.
-fn nvarchar(out: &mut Vec<u8>, text: &[u8]) {
+/// Appends a parameter without a name: nvarchar, or nvarchar(max) for a long one. `None` is NULL.
+fn nvarchar(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    let text = value.unwrap_or_default();
     let is_long = text.len() > LONGEST_NVARCHAR;
     let max = if is_long { u16::MAX } else { 8000 };
     out.extend_from_slice(&[0, 0, 0xe7]);
@@ -346,10 +350,8 @@ fn nvarchar(out: &mut Vec<u8>, text: &[u8]) {
         out.extend_from_slice(text);
         out.extend_from_slice(&[0; 4]);
     } else {
-        let length = match text.len() {
-            0 => u16::MAX,
-            length => u16::try_from(length).unwrap_or(u16::MAX),
-        };
+        let length = value.and_then(|text| u16::try_from(text.len()).ok());
+        let length = length.unwrap_or(u16::MAX);
         out.extend_from_slice(&length.to_le_bytes());
         out.extend_from_slice(text);
     }
