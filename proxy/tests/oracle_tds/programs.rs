@@ -101,7 +101,7 @@ const WRITES: &[&str] = &[
     "INSERT INTO appdb..counted (n) VALUES ({}) SELECT @@IDENTITY",
     "EXEC appdb..opens",
     "EXEC appdb..closes",
-    "BEGIN TRAN EXEC sp_getapplock 'l{}', 'Shared'",
+    "BEGIN TRAN EXEC sp_getapplock 'l{}', 'Shared', 'Transaction', 0",
     "BEGIN TRY SELECT 1/0 END TRY BEGIN CATCH SELECT ERROR_NUMBER(), XACT_STATE() END CATCH",
 ];
 
