@@ -4,6 +4,8 @@
 //! tested by table and by fuzzing. One folder per protocol; a file of the same name plays the
 //! same role in each.
 
+mod comment;
+mod hints;
 pub mod postgres;
 pub mod tds;
 

@@ -3,6 +3,8 @@
 //! These are hints that a backend may need a question or a cleaning before another client gets
 //! it, never proof that it does not.
 
+use crate::hints::hints;
+
 /// A set of hints; empty means that nothing seen so far can have left state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Effects(u16);
@@ -61,47 +63,6 @@ impl Effects {
             _ => Self::default(),
         }
     }
-
-    /// Whether nothing was hinted at.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether any hint of `other` is in this set.
-    #[must_use]
-    pub fn any(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// The hints of both.
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// The hints that are in both.
-    #[must_use]
-    pub const fn only(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// This set without the hints of `other`.
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
 }
 
-impl std::ops::BitOrAssign for Effects {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
-
-impl std::ops::BitOr for Effects {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
+hints!(Effects);

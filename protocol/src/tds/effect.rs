@@ -3,6 +3,8 @@
 //! These are hints that a backend may have to stay with its client, or needs a cleaning before
 //! another gets it, never proof that it does not.
 
+use crate::hints::hints;
+
 /// A set of hints; empty means that nothing seen so far can have left state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Effects(u32);
@@ -50,22 +52,18 @@ impl Effects {
     pub const UNKNOWN: Self = Self(1 << 19);
     /// `##name`: a table for everybody, which goes with the session that made it.
     pub const GLOBAL_TABLE: Self = Self(1 << 20);
-
+    /// `sp_set_session_context`: nobody can be asked which keys there are.
+    pub const SESSION_CONTEXT: Self = Self(1 << 21);
+    /// `CLOSE`, `DEALLOCATE`, `sp_releaseapplock`: something that pinned may be gone.
+    pub const RELEASE: Self = Self(1 << 22);
     /// The end of one of several nested transactions of which the server says nothing: it may have
     /// been an inner one.
     pub const NESTED: Self = Self(1 << 23);
-
     /// `ROLLBACK TRANSACTION name`: of a transaction, or to a savepoint in it.
     pub const NAMED_END: Self = Self(1 << 24);
 
     /// What ends with the procedure that it happens in: also with `sp_executesql`.
     pub const LOCAL: Self = Self(Self::SETTING.0 | Self::TEMP_TABLE.0 | Self::IMPLICIT.0);
-
-    /// `sp_set_session_context`: nobody can be asked which keys there are.
-    pub const SESSION_CONTEXT: Self = Self(1 << 21);
-
-    /// `CLOSE`, `DEALLOCATE`, `sp_releaseapplock`: something that pinned may be gone.
-    pub const RELEASE: Self = Self(1 << 22);
 
     /// State that stays on the backend for certain, if the statement succeeds, and that only the
     /// client itself or a reset removes.
@@ -88,47 +86,6 @@ impl Effects {
     /// What may have left anything: the backend is cleaned before another client gets it.
     pub const SUSPECT: Self =
         Self(Self::STATE.0 | Self::SETTING.0 | Self::CODE.0 | Self::UNKNOWN.0);
-
-    /// Whether nothing was hinted at.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether any hint of `other` is in this set.
-    #[must_use]
-    pub fn any(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// The hints of both.
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// The hints that are in both.
-    #[must_use]
-    pub const fn only(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// This set without the hints of `other`.
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
 }
 
-impl std::ops::BitOrAssign for Effects {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
-
-impl std::ops::BitOr for Effects {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        self.with(other)
-    }
-}
+hints!(Effects);

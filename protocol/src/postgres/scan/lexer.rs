@@ -1,5 +1,7 @@
 //! Splits SQL into words, names, strings and the rest (PostgreSQL 4.1), without allocation.
 
+use crate::comment;
+
 /// A piece of SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'a> {
@@ -119,11 +121,7 @@ impl<'a> Lexer<'a> {
         loop {
             match (self.byte(0), self.byte(1)) {
                 (b' ' | b'\t' | b'\n' | b'\r' | 0x0c | 0x0b, _) => self.at += 1,
-                (b'-', b'-') => {
-                    while self.at < self.text.len() && !matches!(self.byte(0), b'\n' | b'\r') {
-                        self.at += 1;
-                    }
-                }
+                (b'-', b'-') => self.at = comment::end_of_line(self.text, self.at),
                 (b'/', b'*') => self.skip_comment(),
                 _ => return,
             }
@@ -131,23 +129,8 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_comment(&mut self) {
-        let mut depth = 0_u32;
-        while self.at < self.text.len() {
-            match (self.byte(0), self.byte(1)) {
-                (b'/', b'*') => {
-                    depth += 1;
-                    self.at += 2;
-                }
-                (b'*', b'/') => {
-                    depth -= 1;
-                    self.at += 2;
-                    if depth == 0 {
-                        return;
-                    }
-                }
-                _ => self.at += 1,
-            }
-        }
+        let behind = comment::behind_block(self.text, self.at);
+        self.at = behind.unwrap_or(self.text.len());
     }
 
     /// A string, at its opening quote. A doubled quote ends one and begins the next, which

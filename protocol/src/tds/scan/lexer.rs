@@ -1,5 +1,7 @@
 //! Splits T-SQL into words, names, strings and the rest, without allocation.
 
+use crate::comment;
+
 /// A piece of T-SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::tds) enum Token<'a> {
@@ -136,11 +138,7 @@ impl<'a> Lexer<'a> {
         loop {
             match (self.byte(0), self.byte(1)) {
                 (0..=b' ', _) if self.at < self.text.len() => self.at += 1,
-                (b'-', b'-') => {
-                    while self.at < self.text.len() && !matches!(self.byte(0), b'\n' | b'\r') {
-                        self.at += 1;
-                    }
-                }
+                (b'-', b'-') => self.at = comment::end_of_line(self.text, self.at),
                 (b'/', b'*') => self.skip_comment(),
                 _ => return,
             }
@@ -148,24 +146,9 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_comment(&mut self) {
-        let mut depth = 0_u32;
-        while self.at < self.text.len() {
-            match (self.byte(0), self.byte(1)) {
-                (b'/', b'*') => {
-                    depth += 1;
-                    self.at += 2;
-                }
-                (b'*', b'/') => {
-                    depth -= 1;
-                    self.at += 2;
-                    if depth == 0 {
-                        return;
-                    }
-                }
-                _ => self.at += 1,
-            }
-        }
-        self.lost = true;
+        let behind = comment::behind_block(self.text, self.at);
+        self.lost |= behind.is_none();
+        self.at = behind.unwrap_or(self.text.len());
     }
 
     /// What stands between the quote here and the one that ends it.
