@@ -1,7 +1,7 @@
 //! Nothing of one client is ever seen by another. Clients come and go at random over few backends,
 //! each with a state that bears its name; whoever comes looks at everything that a session has.
 
-use crate::programs::seed;
+use crate::dice::{Dice, seed};
 use crate::sidecar::{Message, Raw};
 use crate::stage::Stage;
 
@@ -49,18 +49,6 @@ struct Visitor {
     raw: Raw,
 }
 
-/// A small generator (xorshift): the tests of a run repeat by their seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).expect("small")
-    }
-}
-
 async fn run(raw: &mut Raw, sql: &str) -> Vec<String> {
     let answer = raw.query(sql).await;
     for message in &answer {
@@ -103,7 +91,7 @@ impl Visitor {
 }
 
 async fn rounds(rounds: usize) {
-    let mut dice = Dice(seed() | 1);
+    let mut dice = Dice::of(seed());
     // One client of a script and its intruder: two backends.
     let stage = Stage::set("auto", 1, "").await;
     let mut visitors = Vec::new();

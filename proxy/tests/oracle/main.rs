@@ -12,6 +12,7 @@ mod sidecar;
 
 mod answers;
 mod batches;
+mod dice;
 mod direct;
 mod intruder;
 mod isolation;

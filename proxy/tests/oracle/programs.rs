@@ -1,14 +1,8 @@
 //! Programs that are made at random, of everything that leaves something in a session.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "whoever looks for a fault gives a seed"
-)]
-
-use std::env;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 
+use crate::dice::{cases, try_programs};
 use crate::intruder::{MOODS, Mood};
 use crate::script::{Step, copy_in, messages, query};
 use crate::sidecar::raw::{bind, close, describe, execute, parse, sync};
@@ -16,8 +10,6 @@ use crate::stage::{Ground, Stage, WHOLE};
 
 /// Clients of a program.
 const CLIENTS: usize = 2;
-/// The variable that repeats a run; each run prints its own.
-const SEED: &str = "ORACLE_SEED";
 
 /// Statements of one line. `{}` is a small number.
 const LINES: &[&str] = &[
@@ -194,7 +186,10 @@ impl Act {
     }
 }
 
-fn program() -> impl Strategy<Value = (Vec<(usize, Act, Mood)>, usize)> {
+/// Who does what, what the intruder does meanwhile; and how the bytes are cut.
+type Program = (Vec<(usize, Act, Mood)>, usize);
+
+fn program() -> impl Strategy<Value = Program> {
     let mood = proptest::sample::select(&MOODS[..]);
     let steps = proptest::collection::vec((0..CLIENTS, Act::any(), mood), 1..40);
     let piece = prop_oneof![Just(WHOLE), 1_usize..60];
@@ -203,58 +198,21 @@ fn program() -> impl Strategy<Value = (Vec<(usize, Act, Mood)>, usize)> {
 
 /// Runs so many programs; one that differs is made as short as can be.
 fn run(cases: u32, ground: impl Future<Output = Ground>) {
-    let seed = seed();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     // No options: RESET of one shows the server's default up to the transaction's end.
     let stage = runtime.block_on(async { Stage::on(ground.await, "auto", CLIENTS, "").await });
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_time: 60_000,
-        ..Config::default()
-    };
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(config.rng_algorithm, &bytes);
-    let result = TestRunner::new_with_rng(config, rng).run(&program(), |(program, piece)| {
+    let test = |(program, piece): Program| {
         let script: Vec<Step> = program.iter().map(|(who, act, _)| act.step(*who)).collect();
         let moods: Vec<Mood> = program.iter().map(|(_, _, mood)| *mood).collect();
-        runtime
-            .block_on(stage.compare(&script, &moods, piece))
-            .map_err(TestCaseError::fail)
-    });
-    match result {
-        Ok(()) => {}
-        Err(TestError::Fail(why, _)) => {
-            panic!("{SEED}={seed}: {why}\n{}", stage.proxy.log().tail())
-        }
-        Err(TestError::Abort(why)) => panic!("{SEED}={seed}: {why}"),
-    }
+        runtime.block_on(stage.compare(&script, &moods, piece))
+    };
+    let log = || stage.proxy.log().tail();
+    try_programs(cases, &program(), test, log);
     let metrics = runtime.block_on(stage.proxy.metrics());
     assert!(metrics.value("entrapool_handovers_total", &[]) > f64::from(cases) * 5.0);
-}
-
-/// The one that was given, or one by the clock: every run is another.
-pub(crate) fn seed() -> u64 {
-    let seed = match env::var(SEED) {
-        Ok(seed) => seed.parse().expect("a number"),
-        Err(_) => seed_by_clock(),
-    };
-    println!("{SEED}={seed}");
-    seed
-}
-
-fn seed_by_clock() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| u64::from(since.subsec_nanos()) ^ since.as_secs())
-}
-
-/// Another number of programs, for a longer search.
-fn cases() -> Option<u32> {
-    env::var("ORACLE_CASES").ok()?.parse().ok()
 }
 
 #[test]

@@ -7,12 +7,13 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../oracle/dice.rs"]
+mod dice;
 #[path = "../sidecar/mod.rs"]
 mod sidecar;
 
 mod answers;
 mod client;
-mod dice;
 mod intruder;
 mod isolation;
 mod login;

@@ -2,10 +2,9 @@
 
 use entrapool_emulator::tds::Profile;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 
 use crate::client::WHOLE;
-use crate::dice::{SEED, cases, seed};
+use crate::dice::{cases, try_programs};
 use crate::intruder::Mood;
 use crate::requests::{
     Call, close_cursor, execute, execute_sql, fetch_cursor, manager, open_cursor, prepare,
@@ -256,40 +255,22 @@ fn program() -> impl Strategy<Value = Program> {
 
 /// Runs so many programs; one that differs is made as short as can be.
 fn run(profile: Profile, setting: Setting, cases: u32) {
-    let seed = seed();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     let stage = runtime.block_on(Stage::set(profile, setting, CLIENTS));
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_time: 60_000,
-        max_shrink_iters: 1_000,
-        ..Config::default()
-    };
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(config.rng_algorithm, &bytes);
-    let moods = stage.all_moods();
-    let result = TestRunner::new_with_rng(config, rng).run(&program(), |(program, piece)| {
+    let all = stage.all_moods();
+    let test = |(program, piece): Program| {
         let script: Vec<Step> = program.iter().map(|(who, act, _)| act.step(*who)).collect();
         let moods: Vec<Mood> = program
             .iter()
-            .map(|(_, _, mood)| moods[mood % moods.len()])
+            .map(|(_, _, mood)| all[mood % all.len()])
             .collect();
-        runtime
-            .block_on(stage.compare(&script, &moods, piece))
-            .map_err(TestCaseError::fail)
-    });
-    match result {
-        Ok(()) => {}
-        Err(TestError::Fail(why, _)) => {
-            panic!("{SEED}={seed}: {why}\n{}", stage.proxy.log().tail())
-        }
-        Err(TestError::Abort(why)) => panic!("{SEED}={seed}: {why}"),
-    }
+        runtime.block_on(stage.compare(&script, &moods, piece))
+    };
+    let log = || stage.proxy.log().tail();
+    try_programs(cases, &program(), test, log);
     let metrics = runtime.block_on(stage.proxy.metrics());
     assert!(metrics.value("entrapool_handovers_total", &[]) > f64::from(cases) * 2.0);
 }
