@@ -172,6 +172,10 @@ fn settings() -> Vec<Script> {
                 SHOW,
                 "USE nowhere",
                 SHOW,
+                "USE nowhere SELECT 1",
+                SHOW,
+                "SET DATEFIRST 4 USE nowhere SET LOCK_TIMEOUT 78 SELECT 1",
+                SHOW,
             ],
         ),
         alone(

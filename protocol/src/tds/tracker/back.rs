@@ -59,6 +59,8 @@ pub(super) struct Response {
     heard: bool,
     /// Calls answered to their ends.
     call: usize,
+    /// A statement of it failed, whether it is the last or an earlier one.
+    erred: bool,
     /// The first error, of an answer to us.
     error: Option<Box<ServerError>>,
     /// The answer to a question of ours.
@@ -77,6 +79,7 @@ impl Response {
         self.last = None;
         self.heard = false;
         self.call = 0;
+        self.erred = false;
         self.error = None;
         self.report = Vec::new();
         self.overflowed = false;
@@ -406,6 +409,7 @@ impl Tracker {
 
     fn done(&mut self, done: Done) {
         self.response.heard |= done.is_attention();
+        self.response.erred |= done.failed();
         self.response.last = Some(done);
         // One that a call runs in its turn has a DONEPROC of its own.
         let ends_call = done.status & Done::IN_BATCH != 0 || done.is_final();
@@ -417,6 +421,7 @@ impl Tracker {
 
     fn error(&mut self, error: ServerError) {
         self.dying |= error.is_fatal();
+        self.response.erred = true;
         if error.is_about_a_handle() {
             self.handles.lost();
         }
@@ -497,6 +502,7 @@ impl Tracker {
                 rows: 0,
             };
             self.response.heard |= done.is_attention();
+            self.response.erred |= done.failed();
             self.response.last = Some(done);
         }
         self.effects |= Effects::UNKNOWN;
@@ -510,14 +516,16 @@ impl Tracker {
             changes,
         } = owed;
         self.bulk = kind == Kind::Batch && effects.any(Effects::BULK) && !failed;
-        self.suspect(effects, failed);
+        // One statement's success says nothing of the others.
+        let erred = self.response.erred;
+        self.suspect(effects, erred);
         // Of code that nobody sees it is not known that it has made such values.
-        let is_certain = !effects.any(Effects::CODE | Effects::UNKNOWN) && !failed;
+        let is_certain = !effects.any(Effects::CODE | Effects::UNKNOWN) && !erred;
         if effects.any(Effects::ADVANCE) && is_certain {
             self.values = Values::Own;
         }
         if !changes.is_empty() {
-            match failed || self.response.heard {
+            match erred || self.response.heard {
                 true => self.effects |= Effects::SETTING,
                 false => self.facts.push((Whose::Client, Fact::Settings(changes))),
             }
