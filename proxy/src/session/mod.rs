@@ -5,6 +5,7 @@ pub mod ending;
 pub mod envelope;
 pub mod inbox;
 pub mod pin;
+pub mod recent;
 pub mod registry;
 mod secured;
 pub mod wire;
