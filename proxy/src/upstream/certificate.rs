@@ -34,6 +34,9 @@ impl fmt::Display for Certificate {
     }
 }
 
+/// Days from March 1st of the year 0 to 1970-01-01.
+const BEFORE_1970: u64 = 719_468;
+
 const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
 /// `[0]`, constructed.
@@ -149,6 +152,30 @@ impl<'a> Der<'a> {
     }
 }
 
+/// A moment for people: RFC 3339, to the second.
+#[must_use]
+pub fn utc(at: SystemTime) -> String {
+    let seconds = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let (day, clock) = (seconds / 86_400, seconds % 86_400);
+    // The inverse of `days`, by eras of 400 years.
+    let since = day + BEFORE_1970;
+    let (era, day) = (since / 146_097, since % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (year, month) = if month < 10 {
+        (era * 400 + year, month + 3)
+    } else {
+        (era * 400 + year + 1, month - 9)
+    };
+    let (hours, minutes, seconds) = (clock / 3600, clock / 60 % 60, clock % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}Z")
+}
+
 /// `MMDDHHMMSSZ` of a year.
 fn moment(year: u64, text: &str) -> Option<SystemTime> {
     let part = |at: usize| text.get(at..at + 2)?.parse::<u64>().ok();
@@ -170,7 +197,6 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
         (year - 1, month + 9)
     };
     let leaps = year / 4 - year / 100 + year / 400;
-    const BEFORE_1970: u64 = 719_468;
     year * 365 + leaps + (month * 153 + 2) / 5 + day - 1 - BEFORE_1970
 }
 
@@ -208,6 +234,19 @@ mod tests {
         assert_eq!(days(2000, 2, 29), 11_016);
         assert_eq!(days(2000, 3, 1), 11_017);
         assert_eq!(days(2026, 11, 25), 20_782);
+    }
+
+    #[test]
+    fn moments_are_shown() {
+        let shown = |seconds| utc(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(shown(0), "1970-01-01T00:00:00Z");
+        assert_eq!(shown(951_827_696), "2000-02-29T12:34:56Z");
+        assert_eq!(shown(1_700_003_600), "2023-11-14T23:13:20Z");
+        for day in (0..60_000).step_by(17) {
+            let text = shown(day * 86_400);
+            let part = |from, to| text[from..to].parse().unwrap();
+            assert_eq!(days(part(0, 4), part(5, 7), part(8, 10)), day, "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod dial;
 mod secure;
 mod shown;
 
-pub use certificate::Certificate;
+pub use certificate::{Certificate, utc};
 pub(crate) use dial::open;
 pub use dial::{DialError, Dialed, dial, resolve};
 pub use secure::{Tls, TlsError, Versions};
