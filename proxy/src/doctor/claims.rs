@@ -85,11 +85,10 @@ fn bare(audience: &str) -> &str {
     audience.trim_end_matches('/')
 }
 
-/// A claim's text, fit for a terminal.
+/// A claim's text; not more of it than anybody wants to see.
 fn text(claims: &Map<String, Value>, key: &str) -> Option<String> {
     let text = claims.get(key)?.as_str()?;
-    let printable = |c: &char| !c.is_control();
-    Some(text.chars().filter(printable).take(LONGEST).collect())
+    Some(text.chars().take(LONGEST).collect())
 }
 
 /// In UTC, and how far away.

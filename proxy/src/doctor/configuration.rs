@@ -25,7 +25,9 @@ pub(super) fn examine(route: &Route, loaded: &Loaded) -> (StepReport, Option<Pre
         "pool",
         format!("{}, at most {} backends", pool.mode.as_str(), pool.size),
     );
-    for note in loaded.notes_on(&route.name) {
+    let why = loaded.why_identity(&route.name).unwrap_or("?");
+    // The next step tells what was chosen.
+    for note in loaded.notes_on(&route.name).filter(|it| !it.ends_with(why)) {
         report.fact("note", note);
     }
     match prepare(route) {

@@ -24,9 +24,11 @@ pub(super) async fn examine(
     let mut report = StepReport::new(Step::Identity);
     let status = handle.status();
     report.fact("source", status.source);
-    report.fact("because", why.unwrap_or("the configuration names it"));
+    report.fact("chosen", chosen(why));
     report.fact("identity", status.identity.as_str());
-    report.fact("asked for", status.audience);
+    if status.source != "password-file" {
+        report.fact("asked for", status.audience);
+    }
     let in_time = timeout(limit, handle.asked()).await.is_ok();
     match handle.current() {
         Ok(token) => {
@@ -50,6 +52,14 @@ pub(super) async fn examine(
             report.fail(finding);
             (report.since(began), None)
         }
+    }
+}
+
+/// Who chose the source, and why.
+fn chosen(why: Option<&str>) -> String {
+    match why {
+        Some(why) => format!("by auto: {why}"),
+        None => "by the configuration".to_owned(),
     }
 }
 

@@ -91,7 +91,7 @@ impl Finding {
     pub(super) fn new(cause: &'static Cause, detail: impl Into<String>, names: &Names<'_>) -> Self {
         Self {
             cause,
-            detail: detail.into(),
+            detail: printable(&detail.into()),
             remedy: cause.remedy(names),
         }
     }
@@ -136,7 +136,7 @@ impl StepReport {
     }
 
     pub(super) fn fact(&mut self, name: &'static str, value: impl Into<String>) {
-        self.facts.push((name, value.into()));
+        self.facts.push((name, printable(&value.into())));
     }
 
     pub(super) fn warn(&mut self, finding: Finding) {
@@ -160,6 +160,12 @@ impl StepReport {
     pub(super) fn has_failed(&self) -> bool {
         self.outcome == Outcome::Failed
     }
+}
+
+/// A server's words may be in it: they stay on one line, and steer no terminal.
+fn printable(text: &str) -> String {
+    let one = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(one).collect()
 }
 
 /// A route that is examined.
@@ -244,6 +250,15 @@ mod tests {
         assert_eq!(exit(&[Step::Configuration]), Exit::Configuration);
         assert_eq!(exit(&[Step::Claims, Step::Tcp]), Exit::NoToken);
         assert_eq!(exit(&[Step::Tcp, Step::Claims]), Exit::Unusable);
+    }
+
+    #[test]
+    fn a_server_steers_no_terminal() {
+        let finding = Finding::new(&cause::TCP_REFUSED, "a\u{1b}[2Jb\nc", &Names::EXAMPLE);
+        assert_eq!(finding.detail, "a [2Jb c");
+        let mut report = StepReport::new(Step::Login);
+        report.fact("server", "x\r\u{7}");
+        assert_eq!(report.facts[0].1, "x  ");
     }
 
     #[test]

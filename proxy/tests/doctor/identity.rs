@@ -22,6 +22,11 @@ async fn configuration() {
             ("configuration", "configuration", "docs/configuration.md"),
         ),
         (
+            "a password in the ROUTE, which is not shown",
+            "postgres://my-vm:open-sesame@db.example.com/db".to_owned(),
+            ("configuration", "configuration", "docs/configuration.md"),
+        ),
+        (
             "a ca_file that is not there",
             launch.key("ca_file", "/no/such/file").route(),
             ("configuration", "route-files", "holds PEM"),
