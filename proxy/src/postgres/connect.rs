@@ -101,7 +101,7 @@ impl Connector {
         let mut phase = Phase::Dns;
         let work = self.walk(&key.database, token, &mut phase);
         let failed = match tokio::time::timeout(self.timeout, work).await {
-            Ok(Ok(arrived)) => return Ok(backend(arrived, shared)),
+            Ok(Ok(arrived)) => return Ok(backend(arrived, shared, token)),
             Ok(Err(failed)) => failed,
             Err(_) => Failed::Timeout {
                 phase,
@@ -324,7 +324,7 @@ impl Place {
     }
 }
 
-pub(super) fn backend(arrived: Arrived, shared: &Arc<Shared>) -> Backend {
+pub(super) fn backend(arrived: Arrived, shared: &Arc<Shared>, token: &Token) -> Backend {
     let welcome = arrived.welcome;
     shared.logged_in(&welcome.parameters);
     Backend {
@@ -346,5 +346,6 @@ pub(super) fn backend(arrived: Arrived, shared: &Arc<Shared>) -> Backend {
         opaque: false,
         key: welcome.key,
         peer: arrived.peer,
+        token_generation: token.generation(),
     }
 }

@@ -119,7 +119,7 @@ impl Trial {
             peer: at,
         };
         let shared = Arc::new(Shared::new(Watch::Tags));
-        Ok(Session(backend(arrived, &shared)))
+        Ok(Session(backend(arrived, &shared, token)))
     }
 
     async fn arrive(&self) -> Result<(Wire, SocketAddr), Failed> {

@@ -52,7 +52,7 @@ impl Examination {
 
     /// Of a route; its steps end soon.
     pub(crate) fn on(launch: &Launch) -> Self {
-        Self::of(&[&launch.route()]).argument("--timeout=2s")
+        Self::of(&[&launch.route()]).argument("--timeout=5s")
     }
 
     /// One more argument.
@@ -189,7 +189,7 @@ pub(crate) async fn expect(fault: &str, launch: &Launch, wanted: Wanted) -> Diag
 
 /// The same where nothing answers: the step's limit is what ends it.
 pub(crate) async fn expect_silence(fault: &str, launch: &Launch, wanted: Wanted) -> Diagnosis {
-    let examination = Examination::of(&[&launch.route()]).argument("--timeout=700ms");
+    let examination = Examination::of(&[&launch.route()]).argument("--timeout=1s");
     let diagnosis = examination.json().await;
     diagnosis.finds(fault, wanted);
     diagnosis

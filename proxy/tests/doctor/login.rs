@@ -155,6 +155,14 @@ async fn postgresql_in_azures_words() {
         server.queue_login_fault(injected);
         expect(fault, &Sidecar::on(&azure), wanted).await;
     }
+}
+
+#[tokio::test]
+async fn a_silent_postgresql_and_names_that_differ() {
+    let azure = azure().await;
+    let DatabaseServer::Embedded(server) = azure.server() else {
+        panic!("the embedded server");
+    };
     server.queue_login_fault(LoginFault::Silence);
     let wanted = ("login", "login-silent", "reach Entra");
     expect_silence(
