@@ -50,6 +50,8 @@ pub enum LoginFault {
     Refuse(&'static str, String),
     /// A password is asked for in MD5, as for a role that was made without Entra.
     AskForPassword,
+    /// GSSAPI is asked for.
+    AskForGssapi,
     /// Nothing is said to it any more.
     Silence,
     /// Its connection is closed without a word.
@@ -152,6 +154,13 @@ impl Login {
                 put(&mut out, &Authentication::MD5Password(vec![1, 2, 3, 4])).map_err(Some)?;
                 stream.write_all(&out).await.map_err(|_| None)?;
                 // Whatever comes is not right.
+                password(stream).await?;
+                return Err(Some(self.refuse(TokenRefusal::Malformed, &startup.user)));
+            }
+            Some(LoginFault::AskForGssapi) => {
+                // AuthenticationGSS.
+                let asked = stream.write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 7]).await;
+                asked.map_err(|_| None)?;
                 password(stream).await?;
                 return Err(Some(self.refuse(TokenRefusal::Malformed, &startup.user)));
             }

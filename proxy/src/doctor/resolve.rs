@@ -15,9 +15,11 @@ use crate::upstream;
 /// The label of the zones of private endpoints.
 const LINK: &str = "privatelink";
 
-/// Looks the name up as a login does, and asks the name servers for its aliases.
+/// Looks the name up as a login does, and asks the name servers for its aliases. The server's
+/// certificate and gateway know it as `known_as`.
 pub(super) async fn examine(
     target: &HostPort,
+    known_as: &str,
     limit: Duration,
     names: &Names<'_>,
 ) -> (StepReport, Vec<SocketAddr>) {
@@ -56,6 +58,10 @@ pub(super) async fn examine(
             Vec::new()
         }
     };
+    if is_linked(known_as) {
+        let words = format!("{known_as} is the private endpoint's own name");
+        report.warn(Finding::new(&cause::PRIVATELINK_NAMED, words, names));
+    }
     if !addresses.is_empty() {
         let ips: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
         report.fact("addresses", shown(&ips));
@@ -89,10 +95,6 @@ fn doubt(
 ) -> Option<(&'static Cause, String)> {
     let chain = answer.map_or(&[][..], |answer| answer.chain.as_slice());
     let kinds: Vec<Kind> = addresses.iter().map(|ip| kind(*ip)).collect();
-    if is_linked(host) {
-        let words = format!("{host} is the private endpoint's own name");
-        return Some((&cause::PRIVATELINK_NAMED, words));
-    }
     if let Some(link) = chain.iter().find(|name| is_linked(name))
         && kinds.iter().all(|kind| *kind == Kind::Public)
     {
@@ -193,12 +195,6 @@ mod tests {
                 &[],
                 "10.0.0.4",
                 Some("private-address-unexplained"),
-            ),
-            (
-                "sql.privatelink.database.windows.net",
-                &[],
-                "10.0.0.4",
-                Some("privatelink-name"),
             ),
             (HOST, &[], "127.0.0.1", None),
         ];

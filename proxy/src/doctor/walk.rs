@@ -136,7 +136,8 @@ impl<'a> Walk<'a> {
         printer: &mut Printer<'_>,
     ) -> Option<(TcpStream, SocketAddr)> {
         let target = prepared.trial.target();
-        let (report, addresses) = resolve::examine(target, self.limit, names).await;
+        let known_as = &self.route.upstream.host;
+        let (report, addresses) = resolve::examine(target, known_as, self.limit, names).await;
         printer.step(report);
         if addresses.is_empty() {
             printer.step(StepReport::skipped(Step::Tcp, "there is no address"));

@@ -101,6 +101,11 @@ async fn the_metadata_service() {
         }
     }
     faults.clear();
+    azure.imds().set_limits(0, 5);
+    for launch in both(&azure, &server) {
+        let wanted = ("identity", "imds-throttled", "20 requests a second");
+        expect("others have used up IMDS's limit", &launch, wanted).await;
+    }
     azure.imds().refuse_connections().await;
     for launch in both(&azure, &server) {
         let wanted = ("identity", "imds-unreachable", "is this an Azure VM?");

@@ -73,7 +73,7 @@ async fn postgresql_in_azures_words() {
         panic!("the embedded server");
     };
     let refuse = |code, text: &str| LoginFault::Refuse(code, text.to_owned());
-    let table: [(&str, LoginFault, Wanted); 12] = [
+    let table: [(&str, LoginFault, Wanted); 13] = [
         (
             "a role that does not exist",
             refuse("28000", "role \"my-vm\" does not exist"),
@@ -92,6 +92,11 @@ async fn postgresql_in_azures_words() {
             "a role that was not created from Entra (a password is wanted)",
             LoginFault::AskForPassword,
             ("login", "role-not-entra", "pgaadauth_create_principal"),
+        ),
+        (
+            "a role that is to log in with GSSAPI",
+            LoginFault::AskForGssapi,
+            ("login", "method-unknown", "scram-sha-256"),
         ),
         (
             "a role of the wrong type",

@@ -178,6 +178,8 @@ async fn one_name(names: &NameServer, launch: &Launch, host: &str) {
     );
     let diagnosis = Examination::on(&own).json().await;
     diagnosis.warns("resolve", "privatelink-name");
+    let dialled = launch.clone().key("connect_to", &link);
+    Examination::on(&dialled).json().await.is_good();
     names.remove(host);
     names.remove(&link);
 }
