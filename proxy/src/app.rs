@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{AdminServer, AdminState};
 use crate::config::cli::Exit;
 use crate::config::{self, Config, OnStartFailure};
-use crate::identity::{Identities, IdentityOptions};
+use crate::identity::{Audience, Identities, IdentityOptions};
 use crate::server::Listener;
 use crate::session::registry::Registry;
 use crate::status;
@@ -78,7 +78,7 @@ impl App {
         let mut routes = Vec::new();
         for route in &config.routes {
             let token = identities
-                .handle(&route.identity, route::audience(route.engine()))
+                .handle(&route.identity, Audience::of(route.engine()))
                 .map_err(|error| configuration(&error))?;
             let route = RunningRoute::new(route, token.clone(), &metrics, &registry)
                 .map_err(|error| configuration(&error))?;

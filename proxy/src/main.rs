@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use entrapool::app::App;
-use entrapool::config::cli::{Cli, CliOptions, Command, Exit};
+use entrapool::config::cli::{Cli, CliOptions, Command, DoctorOptions, Exit};
 use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment};
+use entrapool::doctor::{self, Look};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tracing_subscriber::EnvFilter;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         Command::Check(options) => {
             loaded(&options).map_or_else(|exit| exit, |loaded| check(&loaded))
         }
+        Command::Doctor(options) => examine(&options),
     };
     ExitCode::from(exit.code())
 }
@@ -41,6 +43,25 @@ fn check(loaded: &Loaded) -> Exit {
     } else {
         Exit::Failure
     }
+}
+
+/// `doctor` says everything in its report, so that nothing is logged.
+fn examine(options: &DoctorOptions) -> Exit {
+    let mut out = std::io::stdout();
+    let look = match options.json {
+        true => Look::Json,
+        false => Look::Text {
+            colours: out.is_terminal() && config::wants_colours(&ProcessEnvironment),
+        },
+    };
+    let _ = forbid_core_files();
+    let Ok(runtime) = runtime(1) else {
+        eprintln!("the runtime could not be started");
+        return Exit::Failure;
+    };
+    let exit = runtime.block_on(doctor::run(options, &ProcessEnvironment, look, &mut out));
+    runtime.shutdown_background();
+    exit
 }
 
 fn run(loaded: Loaded) -> Exit {
