@@ -29,6 +29,7 @@ mod route_url;
 mod settings;
 mod shape;
 mod span;
+mod supervisor;
 mod variables;
 
 #[cfg(test)]
@@ -46,3 +47,4 @@ pub use model::{
 pub use reference::reference_markdown;
 pub use render::render;
 pub use route_url::RouteUrl;
+pub use supervisor::{NotifySocket, Supervisor};
