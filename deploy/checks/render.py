@@ -2,8 +2,9 @@
 
     render.py [--release NAME] [--set-json JSON] [--json] CHART
 
-CHART is the name of a folder in deploy/helm. Dependencies on charts beside it are brought in a copy,
-so that nothing is left in the tree. No cluster is asked.
+CHART is the name of a folder in deploy/helm, or the path of a file of plain manifests, which is only
+read. Dependencies on charts beside it are brought in a copy, so that nothing is left in the tree. No
+cluster is asked.
 """
 
 import argparse
@@ -78,7 +79,10 @@ def main():
     parser.add_argument("--json", action="store_true")
     parser.add_argument("chart")
     options = parser.parse_args()
-    objects = render(options.chart, json.loads(options.set_json), options.release)
+    if options.chart.endswith(".yaml"):
+        objects = list(yaml.safe_load_all(Path(options.chart).read_text()))
+    else:
+        objects = render(options.chart, json.loads(options.set_json), options.release)
     if options.json:
         json.dump(objects, sys.stdout)
     else:

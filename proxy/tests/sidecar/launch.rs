@@ -20,6 +20,7 @@ pub struct Launch {
     database: String,
     keys: Vec<(String, String)>,
     settings: Vec<(String, String)>,
+    more: Vec<String>,
     log_level: String,
     config: Option<PathBuf>,
     http: String,
@@ -44,6 +45,7 @@ impl Sidecar {
                 key("listen", "127.0.0.1:0".to_owned()),
             ],
             settings: Vec::new(),
+            more: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
             http: "127.0.0.1:0".to_owned(),
@@ -70,6 +72,7 @@ impl Sidecar {
                 key("listen", "127.0.0.1:0".to_owned()),
             ],
             settings: Vec::new(),
+            more: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
             http: "127.0.0.1:0".to_owned(),
@@ -103,6 +106,7 @@ impl Sidecar {
                 key("listen", "127.0.0.1:0"),
             ],
             settings: Vec::new(),
+            more: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
             http: "127.0.0.1:0".to_owned(),
@@ -231,6 +235,13 @@ impl Launch {
         toml
     }
 
+    /// Serves the route of another launch as well.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.more.push(other.route());
+        self
+    }
+
     /// Reads the route from this file instead of the command line.
     #[must_use]
     pub fn config(mut self, file: &Path) -> Self {
@@ -277,6 +288,7 @@ impl Launch {
                 Some(file) => vec!["--config".into(), file.into()],
                 None => vec![OsString::from(self.route())],
             })
+            .args(&self.more)
             .envs(self.settings)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
