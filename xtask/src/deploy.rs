@@ -36,12 +36,12 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
         return Ok(());
     }
     check(report)?;
-    if build(report)? {
+    if build(report)? && package(report)? {
         let test = ["test", "-p", "entrapool", "--test", "deploy"];
         let mut command = cargo(test);
         report.tests("life", command.args(["--", "--include-ignored"]))?;
     }
-    package(report)
+    Ok(())
 }
 
 /// Brings what renders and validates into `target/test-env`.
@@ -89,19 +89,17 @@ pub(crate) fn build(report: &mut Report) -> anyhow::Result<bool> {
     report.command("static binary", &mut command)
 }
 
-/// The Debian package, and that it holds what it should.
-pub(crate) fn package(report: &mut Report) -> anyhow::Result<()> {
+/// The Debian package, and that it holds what it should. `proxy/tests/deploy` installs it.
+pub(crate) fn package(report: &mut Report) -> anyhow::Result<bool> {
     if !deny::subcommand(report, "cargo-deb")? {
-        return Ok(());
+        return Ok(false);
     }
     let folder = tree::root().join("target/xtask/deb");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let deb = folder.join("entrapool.deb");
     let mut command = cargo(["deb", "--package", "entrapool", "--output"]);
-    if report.command("Debian package", command.arg(&deb))? {
-        report.step("the package's content", || inspect(&deb, &folder))?;
-    }
-    Ok(())
+    Ok(report.command("Debian package", command.arg(&deb))?
+        && report.step("the package's content", || inspect(&deb, &folder))?)
 }
 
 /// Any word of systemd's is a fault: it goes on after most of them.

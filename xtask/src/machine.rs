@@ -119,6 +119,11 @@ pub(crate) const FOR_DEPLOYMENT: &[Component] = &[
         packages: &["systemd"],
         present: || succeeds("systemd-analyze", &["--version"]),
     },
+    Component {
+        name: "systemd's containers",
+        packages: &["systemd-container"],
+        present: || succeeds("systemd-nspawn", &["--version"]),
+    },
 ];
 
 /// For libFuzzer's runtime, which is C++.

@@ -35,13 +35,13 @@ pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
 
 fn slow(report: &mut Report) -> anyhow::Result<()> {
     deploy::build(report)?;
+    deploy::package(report)?;
     let ignored = ["test", "--workspace", "--no-fail-fast", "--", "--ignored"];
     report.tests("slow tests", &mut cargo(ignored))?;
     for server in ["real", "embedded"] {
         let demo = ["demo", "--", "--once", "--postgres", server];
         report.command(&format!("demo on {server}"), &mut cargo(demo))?;
     }
-    deploy::package(report)?;
     fuzz::run(report, FUZZ_SECONDS, None)?;
     deny::run(report)
 }

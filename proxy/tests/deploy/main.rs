@@ -18,3 +18,4 @@ mod life;
 mod load;
 mod pod;
 mod prometheus;
+mod unit;
