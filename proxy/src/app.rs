@@ -4,6 +4,7 @@ mod drain;
 mod health;
 mod notify;
 mod observe;
+mod overview;
 mod route;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::config::{self, Config, OnStartFailure, Supervisor};
 use crate::identity::{Identities, IdentityOptions};
 use crate::server::Listener;
 use crate::session::registry::Registry;
+use crate::status;
 use drain::Signals;
 use health::{AppHealth, RouteState};
 use notify::Notifier;
@@ -91,7 +93,7 @@ impl App {
                 .map_err(|error| configuration(&error))?;
             routes.push(Arc::new(RouteState::new(route, token)));
         }
-        let health = Arc::new(AppHealth::new(routes.clone()));
+        let health = Arc::new(AppHealth::new(routes.clone(), Arc::clone(&registry)));
         let admin = Arc::new(AdminState::new(metrics, Arc::clone(&health) as _));
         Ok(Self {
             config,
@@ -111,6 +113,12 @@ impl App {
     pub fn supervised(mut self, supervisor: Option<&Supervisor>) -> Self {
         self.notifier = Notifier::new(supervisor);
         self
+    }
+
+    /// Who can tell how things stand, also while it runs.
+    #[must_use]
+    pub fn status(&self) -> Arc<dyn status::Source> {
+        Arc::clone(&self.health) as _
     }
 
     /// Runs until a signal has ended it.
