@@ -55,6 +55,12 @@ pub(crate) fn check(report: &mut Report) -> anyhow::Result<()> {
     let mut manifests = Command::new(home().join("bin/python"));
     manifests.arg(tree::root().join("deploy/checks/manifests.py"));
     report.command("charts and manifests", &mut manifests)?;
+    let mut hadolint = Command::new(home().join("bin/hadolint"));
+    // DL3008: Debian keeps no old versions that could be pinned.
+    hadolint
+        .args(["--no-color", "--ignore", "DL3008"])
+        .arg(tree::root().join("deploy/Dockerfile"));
+    report.command("Dockerfile", &mut hadolint)?;
     let mut promtool = Command::new("promtool");
     promtool
         .args(["check", "rules", "--lint=all", "--lint-fatal"])
@@ -124,6 +130,12 @@ fn inspect(deb: &Path, folder: &Path) -> anyhow::Result<()> {
         ensure!(there, "the package lacks {path}:\n{listed}");
     }
     let root = folder.join("root");
+    match fs::remove_dir_all(&root) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", root.display()));
+        }
+        _ => {}
+    }
     output(
         Command::new("dpkg-deb")
             .arg("--extract")
@@ -136,6 +148,7 @@ fn inspect(deb: &Path, folder: &Path) -> anyhow::Result<()> {
             .arg(deb)
             .arg(root.join("DEBIAN")),
     )?;
+    // Without them nobody makes the user or enables the unit.
     for script in ["postinst", "prerm", "postrm"] {
         output(
             Command::new("sh")

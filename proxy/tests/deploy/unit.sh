@@ -29,6 +29,12 @@ fact started $?
 fact state "$(property ActiveState)/$(property SubState)"
 fact status "$(property StatusText)"
 pid=$(property MainPID)
+end() {
+    journalctl --no-pager --unit=entrapool > /out/journal
+    systemctl exit 0
+    exit
+}
+[ "$pid" -gt 1 ] || end
 fact user "$(stat --format=%U "/proc/$pid")"
 fact capabilities "$(awk '/^CapEff/ {print $2}' "/proc/$pid/status")"
 fact filtered "$(awk '/^Seccomp:/ {print $2}' "/proc/$pid/status")"
@@ -64,5 +70,4 @@ dpkg --purge entrapool >&2
 fact purged $?
 fact configuration_left "$(ls /etc/entrapool/entrapool.toml 2> /dev/null)"
 fact end here
-journalctl --no-pager --unit=entrapool > /out/journal
-systemctl exit 0
+end
