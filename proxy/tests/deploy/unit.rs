@@ -32,9 +32,8 @@ exec systemd-nspawn --directory="$1/root" --register=no --keep-unit --boot --con
 const TARGET: &str = "[Unit]\nRequires=basic.target scenario.service\nAfter=basic.target\n";
 const SERVICE: &str =
     "[Unit]\nAfter=basic.target\n[Service]\nType=oneshot\nExecStart=/bin/bash /in/scenario.sh\n";
-/// The watchdog's patience is a test's; the rest is what docs/systemd.md says of secrets.
-const DROP_IN: &str = "[Service]\nWatchdogSec=2s\n\
-                       LoadCredential=database-password:/etc/entrapool/database-password\n";
+/// A test has less patience.
+const DROP_IN: &str = "[Service]\nWatchdogSec=2s\n";
 
 fn package() -> PathBuf {
     let path = root().join("target/xtask/deb/entrapool.deb");

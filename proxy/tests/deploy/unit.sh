@@ -20,7 +20,7 @@ fact enabled "$(systemctl is-enabled entrapool)"
 fact running_before_it_is_configured "$(systemctl is-active entrapool)"
 
 cp /in/entrapool.toml /etc/entrapool/entrapool.toml
-install --mode=0600 /in/database-password /etc/entrapool/database-password
+install -D --mode=0600 /in/database-password /etc/credstore/database-password
 install -D /in/drop-in.conf /etc/systemd/system/entrapool.service.d/test.conf
 systemctl daemon-reload
 
@@ -59,7 +59,9 @@ wait %1
 fact transaction "$(tail -n 1 /out/transaction)"
 fact result "$(property Result)/$(property ExecMainStatus)"
 
-# What does not get better is not tried again.
+# What does not get better is not tried again. And it is our own code that tells, not systemd's for
+# a credential that is not there.
+rm /etc/credstore/database-password
 echo nonsense >> /etc/entrapool/entrapool.toml
 systemctl start entrapool
 fact refused $?
