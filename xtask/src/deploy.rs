@@ -103,7 +103,7 @@ pub(crate) fn package(report: &mut Report) -> anyhow::Result<bool> {
     let folder = tree::root().join("target/xtask/deb");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let deb = folder.join("entrapool.deb");
-    let mut command = cargo(["deb", "--package", "entrapool", "--output"]);
+    let mut command = cargo(["deb", "--package", "entrapool", "--strip", "--output"]);
     Ok(report.command("Debian package", command.arg(&deb))?
         && report.step("the package's content", || inspect(&deb, &folder))?)
 }

@@ -140,6 +140,13 @@ impl Launch {
         self
     }
 
+    /// A variable of another program's, such as `NOTIFY_SOCKET`.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Another database.
     #[must_use]
     pub fn database(mut self, name: &str) -> Self {
