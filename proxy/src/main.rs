@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use entrapool::app::App;
 use entrapool::config::cli::{Cli, CliOptions, Command, DoctorOptions, Exit};
-use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment};
+use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment, Supervisor};
 use entrapool::doctor::{self, Look};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tracing_subscriber::EnvFilter;
@@ -78,7 +78,11 @@ fn run(loaded: Loaded) -> Exit {
             Exit::Failure
         })
         .and_then(|runtime| {
-            let ended = runtime.block_on(async { App::new(loaded.config)?.run().await });
+            let supervisor = Supervisor::find(&ProcessEnvironment, std::process::id());
+            let ended = runtime.block_on(async {
+                let app = App::new(loaded.config)?.supervised(supervisor.as_ref());
+                app.run().await
+            });
             runtime.shutdown_background();
             ended.map_err(|fault| {
                 tracing::error!("{fault}");

@@ -122,6 +122,25 @@ pub(crate) const FOR_TESTS: &[Component] = &[
     },
 ];
 
+/// For what is in `deploy/`.
+pub(crate) const FOR_DEPLOYMENT: &[Component] = &[
+    Component {
+        name: "Prometheus and promtool",
+        packages: &["prometheus"],
+        present: || succeeds("prometheus", &["--version"]) && succeeds("promtool", &["--version"]),
+    },
+    Component {
+        name: "systemd-analyze",
+        packages: &["systemd"],
+        present: || succeeds("systemd-analyze", &["--version"]),
+    },
+    Component {
+        name: "systemd's containers",
+        packages: &["systemd-container"],
+        present: || succeeds("systemd-nspawn", &["--version"]),
+    },
+];
+
 /// For libFuzzer's runtime, which is C++.
 pub(crate) const FOR_FUZZING: &[Component] = &[Component {
     name: "a C++ compiler",
@@ -258,7 +277,7 @@ fn service_processes() -> Vec<u32> {
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_service = |id: &u32| {
         let name = fs::read_to_string(format!("/proc/{id}/comm"));
-        name.is_ok_and(|name| name.trim_end() == "pgbouncer")
+        name.is_ok_and(|name| ["pgbouncer", "prometheus"].contains(&name.trim_end()))
     };
     ids.filter(is_service).collect()
 }

@@ -134,6 +134,7 @@ fn pick_routes(
 fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
     let http = reader.value(&keys::HTTP);
     let workers = reader.value(&keys::WORKERS);
+    let authority_ca_file = reader.given(&keys::AUTHORITY_CA_FILE);
     let format = reader.value(&keys::LOG_FORMAT);
     let level = reader.value(&keys::LOG_LEVEL);
     let accept_for = reader.value(&keys::DRAIN_ACCEPT_FOR);
@@ -143,6 +144,7 @@ fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
     Some(Config {
         http: http?,
         workers: usize::try_from(workers?).ok()?,
+        authority_ca_file,
         log: Log {
             format: format?,
             level: level?,

@@ -29,6 +29,7 @@ mod route_url;
 mod settings;
 mod shape;
 mod span;
+mod supervisor;
 mod variables;
 
 #[cfg(test)]
@@ -47,3 +48,4 @@ pub use model::{
 pub use reference::reference_markdown;
 pub use render::render;
 pub use route_url::RouteUrl;
+pub use supervisor::{NotifySocket, Supervisor};

@@ -18,6 +18,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Worker threads, 1 to 256. A sidecar rarely has more than one core.
     pub workers: usize,
+    /// PEM roots that are trusted for requests to Entra, besides the built-in ones.
+    pub authority_ca_file: Option<PathBuf>,
     /// How the log looks and how much it says.
     pub log: Log,
     /// How the process ends after SIGTERM.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -296,6 +297,14 @@ pub enum IdentityError {
     /// No path was given.
     #[error("identity password-file needs password_file, the path of the file")]
     NoPasswordFile,
+    /// The file of extra roots.
+    #[error("authority_ca_file {}: {cause}", path.display())]
+    AuthorityCaFile {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// TLS could not be set up for the requests to Entra.
     #[error("TLS for requests to Entra cannot be set up: {0}")]
     Tls(String),

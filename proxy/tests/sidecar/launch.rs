@@ -22,6 +22,7 @@ pub struct Launch {
     database: String,
     keys: Vec<(String, String)>,
     settings: Vec<(String, String)>,
+    more: Vec<String>,
     log_level: String,
     config: Option<PathBuf>,
     http: String,
@@ -46,6 +47,7 @@ impl Sidecar {
                 key("listen", "127.0.0.1:0".to_owned()),
             ],
             settings: Vec::new(),
+            more: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
             http: "127.0.0.1:0".to_owned(),
@@ -72,6 +74,7 @@ impl Sidecar {
                 key("listen", "127.0.0.1:0".to_owned()),
             ],
             settings: Vec::new(),
+            more: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
             http: "127.0.0.1:0".to_owned(),
@@ -105,6 +108,7 @@ impl Sidecar {
                 key("listen", "127.0.0.1:0"),
             ],
             settings: Vec::new(),
+            more: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
             http: "127.0.0.1:0".to_owned(),
@@ -135,6 +139,13 @@ impl Launch {
         let variable = name.to_ascii_uppercase().replace('.', "_");
         let variable = format!("ENTRAPOOL_{variable}");
         self.settings.push((variable, value.to_owned()));
+        self
+    }
+
+    /// A variable of another program's, such as `NOTIFY_SOCKET`.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -233,6 +244,13 @@ impl Launch {
         toml
     }
 
+    /// Serves the route of another launch as well.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.more.push(other.route());
+        self
+    }
+
     /// Reads the route from this file instead of the command line.
     #[must_use]
     pub fn config(mut self, file: &Path) -> Self {
@@ -270,6 +288,7 @@ impl Launch {
                 Some(file) => vec!["--config".into(), file.into()],
                 None => vec![OsString::from(self.route())],
             })
+            .args(&self.more)
             .envs(self.settings)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
