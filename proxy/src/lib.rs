@@ -6,7 +6,10 @@
 pub mod admin;
 pub mod app;
 pub mod config;
+pub mod control;
+pub mod ctl;
 pub mod identity;
+pub mod log;
 pub mod pool;
 pub mod postgres;
 pub mod server;

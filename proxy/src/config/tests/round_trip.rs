@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{PLAIN, try_load};
 use crate::config::{
-    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Dialect, Drain, HostPort,
+    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Control, Dialect, Drain, HostPort,
     IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure, PinOnExec, PoolLimits,
     PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream,
     Workload, keys, render,
@@ -80,8 +80,21 @@ fn configs() -> impl Strategy<Value = Config> {
         millis(0, 86_400_000),
         millis(1_000, 3_600_000),
     );
+    let control = prop_oneof![
+        Just(Control::default()),
+        Just(Control {
+            listen: Some(Listen::Tcp("127.0.0.1:9465".parse().unwrap())),
+            group: None,
+        }),
+        ("/[a-z \"'\\\\é]{1,9}x", option::of(texts())).prop_map(|(path, group)| Control {
+            listen: Some(Listen::Unix(path.into())),
+            group,
+        }),
+    ];
+    let program = (program, control);
     let routes = proptest::collection::vec(routes(), 1..4);
-    (program, times, routes).prop_map(|((workers, json, level, serve), times, mut routes)| {
+    (program, times, routes).prop_map(|(program, times, mut routes)| {
+        let ((workers, json, level, serve), control) = program;
         for (index, route) in routes.iter_mut().enumerate() {
             make_distinct(index, route);
         }
@@ -108,6 +121,7 @@ fn configs() -> impl Strategy<Value = Config> {
                     OnStartFailure::Exit
                 },
             },
+            control,
             routes,
         }
     })
