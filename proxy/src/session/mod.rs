@@ -4,6 +4,7 @@
 pub mod ending;
 pub mod envelope;
 pub mod inbox;
+pub mod peer;
 pub mod pin;
 pub mod recent;
 pub mod registry;
