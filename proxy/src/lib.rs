@@ -8,6 +8,7 @@ pub mod app;
 pub mod config;
 pub mod control;
 pub mod ctl;
+pub mod doctor;
 pub mod identity;
 pub mod log;
 pub mod pool;

@@ -1,4 +1,4 @@
-//! Who may name whom (laws 1 to 5 and 7 to 9).
+//! Who may name whom (laws 1 to 5, and 7 to 10).
 
 use super::Breach;
 use super::scan::Source;
@@ -15,6 +15,22 @@ struct Law {
 const EVERYWHERE: &[&[&str]] = &[&[]];
 const PROTOCOLS: &[&[&str]] = &[&["pool"], &["upstream"], &["identity"]];
 const OPERATION: &[&[&str]] = &[&["status"], &["control"], &["ctl"]];
+const ALL_BUT_THE_DOCTOR: &[&[&str]] = &[
+    &["admin"],
+    &["app"],
+    &["config"],
+    &["console"],
+    &["control"],
+    &["ctl"],
+    &["identity"],
+    &["pool"],
+    &["postgres"],
+    &["server"],
+    &["session"],
+    &["status"],
+    &["tds"],
+    &["upstream"],
+];
 const RUNTIME_AND_WORLD: &[&str] = &[
     "tokio",
     "std::net",
@@ -95,6 +111,18 @@ const LAWS: &[Law] = &[
     },
     Law {
         number: 9,
+        krate: "proxy",
+        modules: ALL_BUT_THE_DOCTOR,
+        forbidden: &["crate::doctor"],
+    },
+    Law {
+        number: 9,
+        krate: "proxy",
+        modules: &[&["doctor"]],
+        forbidden: &["crate::app", "crate::server", "crate::admin", "crate::pool"],
+    },
+    Law {
+        number: 10,
         krate: "proxy",
         modules: OPERATION,
         forbidden: &[
