@@ -6,8 +6,11 @@
 pub mod admin;
 pub mod app;
 pub mod config;
+pub mod control;
+pub mod ctl;
 pub mod doctor;
 pub mod identity;
+pub mod log;
 pub mod pool;
 pub mod postgres;
 pub mod server;

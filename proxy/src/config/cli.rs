@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::ctl::CtlOptions;
 use super::error::Place;
 use super::key::{Described, Scope};
 use super::keys;
@@ -52,6 +53,8 @@ pub enum Command {
     /// Print the effective configuration as TOML, or every error, and exit
     #[command(after_help = short_help(), after_long_help = long_help())]
     Check(CliOptions),
+    /// Operate the running program through its control socket
+    Ctl(CtlOptions),
     /// Walk the path to each server step by step; say where it breaks and what to try
     #[command(after_help = short_help(), after_long_help = long_help())]
     Doctor(DoctorOptions),
@@ -156,17 +159,20 @@ pub enum Exit {
     Bind,
     /// `doctor`: there is a token, and the server can't be used.
     Unusable,
+    /// Nobody answers on the control socket.
+    NotRunning,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Clean,
         Self::Failure,
         Self::Configuration,
         Self::NoToken,
         Self::Bind,
         Self::Unusable,
+        Self::NotRunning,
     ];
 
     /// The process's exit code.
@@ -179,6 +185,7 @@ impl Exit {
             Self::NoToken => 3,
             Self::Bind => 4,
             Self::Unusable => 5,
+            Self::NotRunning => 6,
         }
     }
 
@@ -186,14 +193,17 @@ impl Exit {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Clean => "clean end, also after SIGTERM; check and doctor: all is good",
-            Self::Failure => "anything else",
+            Self::Clean => {
+                "clean end, also after SIGTERM; check and doctor: all is good; ctl: done"
+            }
+            Self::Failure => "anything else; ctl: refused (configuration, rights), or not in time",
             Self::Configuration => "usage or configuration error",
             Self::NoToken => {
                 "no token at start (start.timeout, start.on_failure=exit), or for doctor"
             }
             Self::Bind => "a listener could not be bound",
             Self::Unusable => "doctor: there is a token, and the server can't be used",
+            Self::NotRunning => "ctl: nobody answers on the control socket",
         }
     }
 }

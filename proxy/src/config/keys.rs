@@ -8,7 +8,7 @@ mod sqlserver;
 use std::time::Duration;
 
 use super::dialect::TlsWord;
-use super::endpoint::{DialTarget, HostName, ImdsEndpoint, Listener};
+use super::endpoint::{ControlListener, DialTarget, HostName, ImdsEndpoint, Listener};
 use super::identity::IdentityKind;
 use super::key::{Absent, Described, Key, Scope};
 use super::model::{Cloud, Engine, LogFormat, OnStartFailure, PoolMode};
@@ -34,6 +34,8 @@ pub(super) static PROGRAM: &[&dyn Described] = &[
     &DRAIN_MAX_WAIT,
     &START_TIMEOUT,
     &START_ON_FAILURE,
+    &CONTROL_LISTEN,
+    &CONTROL_GROUP,
 ];
 
 /// The keys of a route, in the order of telling.
@@ -181,6 +183,25 @@ pub(super) static START_ON_FAILURE: Key<Choice<OnStartFailure>> = Key {
     scope: Scope::VariableFile,
     help: "What happens when start.timeout has passed without a token: exit with code 3, or \
            serve, report not ready, and tell clients the reason.",
+};
+
+pub(super) static CONTROL_LISTEN: Key<ControlListener> = Key {
+    name: "control.listen",
+    shape: ControlListener,
+    absent: Absent::Means("nobody can"),
+    scope: Scope::VariableFile,
+    help: "Where `entrapool ctl` operates the running program: the path of a Unix socket (mode \
+           0600), such as /run/entrapool/control.sock, which is where ctl looks; or a loopback \
+           address. Only the user that entrapool runs as may, and root.",
+};
+
+pub(super) static CONTROL_GROUP: Key<Text> = Key {
+    name: "control.group",
+    shape: Text { max: 64 },
+    absent: Absent::Means("none"),
+    scope: Scope::VariableFile,
+    help: "A group, by name or number, whose members may use the control socket as well; it has \
+           mode 0660 then.",
 };
 
 pub(super) static URL: Key<Text> = Key {

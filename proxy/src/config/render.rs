@@ -38,6 +38,10 @@ pub fn render(config: &Config) -> String {
         &keys::START_ON_FAILURE,
         text(config.start.on_failure.as_str()),
     );
+    page.section("\n[control]");
+    let control = &config.control;
+    page.optional(&keys::CONTROL_LISTEN, control.listen.as_ref().map(text));
+    page.optional(&keys::CONTROL_GROUP, control.group.as_ref().map(text));
     for route in &config.routes {
         render_route(&mut page, route);
     }

@@ -130,11 +130,16 @@ impl<C: Connect> Pool<C> {
         let coming = creating + self.idle.status().available;
         let wanted = self.waiting.load(Ordering::Relaxed) > coming
             || self.keep.load(Ordering::Relaxed) > creating + live;
-        wanted && creating < MOST_AT_ONCE
+        // A pool that others share the slots with may find more of them than it has places for.
+        wanted && creating < MOST_AT_ONCE && creating + live < self.route.limits.size
     }
 
     fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        let take = || Arc::clone(&self.route.slots).try_acquire_owned().ok();
+        let take = || {
+            Arc::clone(&self.route.slots().permits)
+                .try_acquire_owned()
+                .ok()
+        };
         take().or_else(|| if self.route.evict() { take() } else { None })
     }
 
@@ -142,7 +147,7 @@ impl<C: Connect> Pool<C> {
         let starving =
             no_slot && self.live.len() == 0 && self.creating.load(Ordering::Relaxed) == 0;
         if self.starving.swap(starving, Ordering::Relaxed) != starving {
-            let count = &self.route.starving;
+            let count = &self.route.slots().starving;
             if starving {
                 count.fetch_add(1, Ordering::Relaxed);
             } else {

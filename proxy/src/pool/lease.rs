@@ -131,7 +131,7 @@ impl<C: Connect> Lease<C> {
             Closed::Lifetime
         } else if route.is_closed() {
             Closed::Drain
-        } else if route.starving.load(Ordering::Relaxed) > 0 {
+        } else if route.slots().starving.load(Ordering::Relaxed) > 0 {
             Closed::Idle
         } else {
             object.enter(State::Idle, now);

@@ -10,16 +10,17 @@ mod lease;
 mod limits;
 mod reap;
 mod roll;
+mod succession;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use entrapool_metrics::{Closed, RouteMetrics, State, StateGuard};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::config::PoolLimits;
 use create::Backoff;
@@ -27,6 +28,7 @@ pub use lease::{Lease, LeaseError};
 pub use limits::Limits;
 pub use roll::{BackendView, Named, Particulars, View};
 use roll::{Listed, Roll};
+use succession::Slots;
 
 /// Makes connections.
 pub trait Connect: Send + Sync + Sized + 'static {
@@ -71,11 +73,11 @@ struct Route<C: Connect> {
     connector: C,
     limits: Limits,
     metrics: Arc<RouteMetrics>,
-    /// One permit per backend that may exist, over all keys.
-    slots: Arc<Semaphore>,
+    /// See [`Route::slots`].
+    slots: OnceLock<Arc<Slots<C>>>,
+    /// Others have taken its place: it serves the sessions that it has.
+    retired: AtomicBool,
     pools: Mutex<HashMap<C::Key, Arc<Pool<C>>>>,
-    /// Pools with waiting clients, no backend and no slot: others give theirs up.
-    starving: AtomicUsize,
     /// How many backends there have been.
     born: AtomicU64,
     /// No more backends are made or kept.
@@ -124,9 +126,9 @@ impl<C: Connect> Pools<C> {
             connector,
             limits: Limits::from(limits),
             metrics,
-            slots: Arc::new(Semaphore::new(limits.size)),
+            slots: OnceLock::new(),
+            retired: AtomicBool::new(false),
             pools: Mutex::default(),
-            starving: AtomicUsize::new(0),
             born: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
@@ -204,7 +206,7 @@ impl<C: Connect> Route<C> {
     }
 
     /// Closes an idle backend of a pool where nobody waits, to make room for another pool.
-    fn evict(&self) -> bool {
+    fn evict_own(&self) -> bool {
         self.all().iter().any(|pool| {
             pool.waiting.load(Ordering::Relaxed) == 0
                 && pool.idle.try_remove().is_ok_and(|entry| {
@@ -214,13 +216,11 @@ impl<C: Connect> Route<C> {
         })
     }
 
-    /// A slot has become free: those without any backend come first.
-    fn feed(&self) {
-        if self.starving.load(Ordering::Relaxed) > 0 {
-            for pool in self.all() {
-                if pool.starving.load(Ordering::Relaxed) {
-                    pool.grow();
-                }
+    /// Pools without any backend get one, if there is a slot.
+    fn feed_own(&self) {
+        for pool in self.all() {
+            if pool.starving.load(Ordering::Relaxed) {
+                pool.grow();
             }
         }
     }
@@ -265,7 +265,7 @@ impl<C: Connect> Pool<C> {
 
     /// Whether a backend could be made, if there were need of one.
     pub fn could_grow(&self) -> bool {
-        self.route.slots.available_permits() > 0
+        self.route.slots().permits.available_permits() > 0
     }
 
     /// Closes a connection that is in nobody's hands.

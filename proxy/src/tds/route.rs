@@ -141,6 +141,16 @@ impl Route {
         })
     }
 
+    /// Takes the place of `old`: both share `pool_size`. To be called before anybody is served.
+    pub fn succeed(&self, old: &Self) {
+        self.pools.succeed(&old.pools);
+    }
+
+    /// Another route has taken its place: sessions that it has go on as they were.
+    pub fn retire(&self) {
+        self.pools.retire();
+    }
+
     /// Closes idle backends now and the others as they come back.
     pub fn close(&self) {
         self.pools.close();

@@ -9,5 +9,5 @@ mod shown;
 pub use certificate::{Certificate, utc};
 pub(crate) use dial::open;
 pub use dial::{DialError, Dialed, dial, resolve};
-pub use secure::{Tls, TlsError, Versions};
+pub use secure::{Tls, TlsError, Versions, content_digest};
 pub use shown::{Root, Shown};

@@ -1,4 +1,4 @@
-//! Who may name whom (laws 1 to 5, and 7 to 9).
+//! Who may name whom (laws 1 to 5, and 7 to 10).
 
 use super::Breach;
 use super::scan::Source;
@@ -14,12 +14,14 @@ struct Law {
 
 const EVERYWHERE: &[&[&str]] = &[&[]];
 const PROTOCOLS: &[&[&str]] = &[&["pool"], &["upstream"], &["identity"]];
+const OPERATION: &[&[&str]] = &[&["status"], &["control"], &["ctl"]];
 const ALL_BUT_THE_DOCTOR: &[&[&str]] = &[
     &["admin"],
     &["app"],
     &["config"],
     &["console"],
     &["control"],
+    &["ctl"],
     &["identity"],
     &["pool"],
     &["postgres"],
@@ -118,6 +120,17 @@ const LAWS: &[Law] = &[
         krate: "proxy",
         modules: &[&["doctor"]],
         forbidden: &["crate::app", "crate::server", "crate::admin", "crate::pool"],
+    },
+    Law {
+        number: 10,
+        krate: "proxy",
+        modules: OPERATION,
+        forbidden: &[
+            "crate::pool",
+            "crate::postgres",
+            "crate::tds",
+            "entrapool_protocol",
+        ],
     },
 ];
 

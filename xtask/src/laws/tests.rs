@@ -148,6 +148,12 @@ fn each_law_is_kept() {
         ),
         ("proxy/src/app.rs", "use crate::doctor::run;", "law 9"),
         ("proxy/src/doctor/tcp.rs", "use crate::pool::Pool;", "law 9"),
+        (
+            "proxy/src/control/mod.rs",
+            "use crate::pool::Pool;",
+            "law 10",
+        ),
+        ("proxy/src/ctl/show.rs", "use crate::tds;", "law 10"),
     ] {
         breaks(file, text, law);
     }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{PLAIN, try_load};
 use crate::config::{
-    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Dialect, Drain, HostPort,
+    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Control, Dialect, Drain, HostPort,
     IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure, PinOnExec, PoolLimits,
     PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream,
     Workload, keys, render,
@@ -54,7 +54,7 @@ fn every_key_is_shown_and_no_secret() {
                 && keys::only_for(*key).is_none_or(|only| only == engine);
             let shown = text.lines().any(|line| {
                 line.starts_with(&format!("{name} = "))
-                    || line.starts_with(&format!("# {name} is not set: "))
+                    || line.starts_with(&format!("# {} is not set: ", key.name()))
             });
             assert_eq!(shown, expected, "{name}\n{text}");
         }
@@ -81,40 +81,52 @@ fn configs() -> impl Strategy<Value = Config> {
         millis(0, 86_400_000),
         millis(1_000, 3_600_000),
     );
+    let control = prop_oneof![
+        Just(Control::default()),
+        Just(Control {
+            listen: Some(Listen::Tcp("127.0.0.1:9465".parse().unwrap())),
+            group: None,
+        }),
+        ("/[a-z \"'\\\\é]{1,9}x", option::of(texts())).prop_map(|(path, group)| Control {
+            listen: Some(Listen::Unix(path.into())),
+            group,
+        }),
+    ];
+    let program = (program, control);
     let routes = proptest::collection::vec(routes(), 1..4);
-    (program, times, routes).prop_map(
-        |((workers, json, level, serve, authority), times, mut routes)| {
-            for (index, route) in routes.iter_mut().enumerate() {
-                make_distinct(index, route);
-            }
-            Config {
-                http: SocketAddr::from(([0, 0, 0, 0], 9464)),
-                workers,
-                authority_ca_file: authority.map(Into::into),
-                log: Log {
-                    format: if json {
-                        LogFormat::Json
-                    } else {
-                        LogFormat::Text
-                    },
-                    level,
+    (program, times, routes).prop_map(|(program, times, mut routes)| {
+        let ((workers, json, level, serve, authority), control) = program;
+        for (index, route) in routes.iter_mut().enumerate() {
+            make_distinct(index, route);
+        }
+        Config {
+            http: SocketAddr::from(([0, 0, 0, 0], 9464)),
+            workers,
+            authority_ca_file: authority.map(Into::into),
+            log: Log {
+                format: if json {
+                    LogFormat::Json
+                } else {
+                    LogFormat::Text
                 },
-                drain: Drain {
-                    accept_for: times.0,
-                    max_wait: times.1,
+                level,
+            },
+            drain: Drain {
+                accept_for: times.0,
+                max_wait: times.1,
+            },
+            start: Start {
+                timeout: times.2,
+                on_failure: if serve {
+                    OnStartFailure::Serve
+                } else {
+                    OnStartFailure::Exit
                 },
-                start: Start {
-                    timeout: times.2,
-                    on_failure: if serve {
-                        OnStartFailure::Serve
-                    } else {
-                        OnStartFailure::Exit
-                    },
-                },
-                routes,
-            }
-        },
-    )
+            },
+            control,
+            routes,
+        }
+    })
 }
 
 fn make_distinct(index: usize, route: &mut Route) {
