@@ -573,6 +573,9 @@ impl Tracker {
         let is_asked = self.dictionary.watch() != Watch::Unasked;
         let transaction = &mut self.transaction;
         let begins = effects.any(Effects::BEGIN);
+        // Code that nobody sees may begin another one inside.
+        let may_begin = effects.any(Effects::CODE | Effects::UNKNOWN) && is_asked;
+        transaction.nested |= is_open && may_begin;
         if begins {
             transaction.nested |= is_open || effects.any(Effects::SEVERAL);
             transaction.suspected = transaction.descriptor == 0;
