@@ -114,6 +114,25 @@ pub(crate) const FOR_FUZZING: &[Component] = &[Component {
     present: || succeeds("c++", &["--version"]),
 }];
 
+/// For trying SECURITY.md's firewall rules.
+pub(crate) const FOR_FIREWALLS: &[Component] = &[
+    Component {
+        name: "nft",
+        packages: &["nftables"],
+        present: || succeeds("nft", &["--version"]),
+    },
+    Component {
+        name: "iptables",
+        packages: &["iptables"],
+        present: || succeeds("iptables", &["--version"]),
+    },
+    Component {
+        name: "ip",
+        packages: &["iproute2"],
+        present: || succeeds("ip", &["-V"]),
+    },
+];
+
 /// For comparing; `PGBOUNCER` names another binary.
 pub(crate) const FOR_BENCHES: &[Component] = &[
     FOR_TESTS[0],

@@ -29,6 +29,7 @@ mod route_url;
 mod settings;
 mod shape;
 mod span;
+mod users;
 mod variables;
 
 #[cfg(test)]
@@ -39,9 +40,10 @@ pub use environment::{Environment, MapEnvironment, ProcessEnvironment};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
 pub use model::{
-    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Dialect, Drain, Engine, HostPort,
-    IdentitySpec, Listen, Log, LogFormat, OnStartFailure, PinOnExec, PoolLimits, PoolMode,
-    PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream, Workload,
+    Admission, CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Dialect, Drain, Engine,
+    HostPort, IdentitySpec, Listen, Log, LogFormat, OnStartFailure, PinOnExec, PoolLimits,
+    PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream,
+    Workload,
 };
 pub use reference::reference_markdown;
 pub use render::render;

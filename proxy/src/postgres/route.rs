@@ -8,12 +8,15 @@ use super::connect::{ALPN, Connector, Key};
 use crate::config::{self, PoolMode, PostgresOptions};
 use crate::identity::TokenHandle;
 use crate::pool::Pools;
+use crate::session::gate::Gate;
 use crate::session::registry::Registry;
 use crate::upstream::{Tls, TlsError};
 
 /// A route as it runs.
 pub struct Route {
     pub(super) config: config::Route,
+    /// Who is let in.
+    pub(super) gate: Arc<Gate>,
     /// The database of clients that name none.
     pub(super) database: Option<String>,
     pub(super) metrics: Arc<RouteMetrics>,
@@ -50,6 +53,7 @@ impl Route {
         let connector = Connector::new(&config, options.user, tls, token, Arc::clone(&metrics));
         let pools = Pools::new(connector, &config.pool, Arc::clone(&metrics));
         Ok(Arc::new(Self {
+            gate: Gate::new(config.admission.clone()),
             config,
             database: options.database,
             metrics,

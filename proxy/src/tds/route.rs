@@ -10,6 +10,7 @@ use super::door::{ALPN, Door, DoorError, WRAPPED_VERSIONS};
 use crate::config::{self, PoolMode, TdsOptions, TlsMode};
 use crate::identity::TokenHandle;
 use crate::pool::Pools;
+use crate::session::gate::Gate;
 use crate::session::registry::Registry;
 use crate::upstream::{Tls, TlsError};
 
@@ -19,6 +20,8 @@ const AZURE_VERSION: [u8; 6] = [12, 0, 7, 208, 0, 0];
 /// A route as it runs.
 pub struct Route {
     pub(super) config: config::Route,
+    /// Who is let in.
+    pub(super) gate: Arc<Gate>,
     pub(super) options: TdsOptions,
     pub(super) metrics: Arc<RouteMetrics>,
     pub(super) registry: Arc<Registry>,
@@ -81,6 +84,7 @@ impl Route {
         );
         let pools = Pools::new(connector, &config.pool, Arc::clone(&metrics));
         Ok(Arc::new(Self {
+            gate: Gate::new(config.admission.clone()),
             config,
             options,
             metrics,

@@ -202,7 +202,12 @@ impl Sidecar {
 
     /// Asks it to stop.
     pub async fn terminate(&self) {
-        let command = format!("kill -TERM {}", self.pid());
+        self.signal("TERM").await;
+    }
+
+    /// Sends it a signal, by name.
+    pub async fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.pid());
         let status = Command::new("sh").args(["-c", &command]).status().await;
         assert!(status.expect("there is a shell").success());
     }
