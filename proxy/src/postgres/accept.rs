@@ -21,7 +21,7 @@ use super::{greeting, recover, report};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
 use crate::session::gate::{HEARING, NOT_HTTP, Turned};
-use crate::session::registry::{KeyLength, Registered, Signal};
+use crate::session::registry::{KeyLength, Origin, Phase, Registered, Signal};
 use crate::session::wire::Socket;
 
 /// How long a client may take from its first byte to the end of its StartupMessage.
@@ -93,7 +93,7 @@ async fn refuse(route: &Route, client: Socket, refused: Refused) {
             close_with(client, NOT_HTTP).await;
         }
     }
-    ending.record(&route.config.name, 0, &route.metrics);
+    route.ended(&ending, 0);
 }
 
 /// Hears a client that is not let in so far that it can be told why. It counts as no client, and
@@ -115,7 +115,7 @@ async fn turn_away(route: &Route, mut client: Socket, turned: &Turned) {
     }
     let name = &route.config.name;
     route.gate.log(name, turned.cause(), turned);
-    Ending::because(turned.cause(), turned).record(name, 0, &route.metrics);
+    route.ended(&Ending::because(turned.cause(), turned), 0);
 }
 
 /// What a session begins with.
@@ -174,6 +174,8 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Openin
     for (name, value) in &startup.settings {
         settings.set(name, value);
     }
+    let application = settings.get("application_name");
+    let origin = Origin::new(&route.config.name, &database, application);
     let pool = route.pools.pool(&Key { database });
     let settings = pool.shared().intern(settings);
     // Protocol 3.2 brought keys of more than 4 bytes (55.2.8).
@@ -181,7 +183,7 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Openin
         0 | 1 => KeyLength::Short,
         _ => KeyLength::Long,
     };
-    let registered = route.registry.register(length).map_err(|error| {
+    let registered = route.registry.register(length, origin).map_err(|error| {
         let report = Report::fatal(
             "58000",
             format!("entrapool: the system has no randomness: {error}"),
@@ -190,7 +192,10 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Openin
     })?;
     let reports = match pool.shared().greeting(&settings) {
         Some(reports) => reports,
-        None => ask_a_backend(route, &pool, &settings).await?,
+        None => {
+            registered.enter(Phase::Waiting, Instant::now());
+            ask_a_backend(route, &pool, &settings).await?
+        }
     };
     greet(client, &startup, &reports, &registered).await?;
     Ok(Some(Opening {
@@ -330,7 +335,7 @@ async fn greet(
     }
     out.extend_from_slice(&message::AUTHENTICATION_OK);
     out.extend_from_slice(reports);
-    message::backend_key_data(&mut out, registered.pid, &registered.secret());
+    message::backend_key_data(&mut out, registered.pid(), &registered.secret());
     message::ready_for_query(&mut out, Status::Idle);
     gone(client.write_all(&out).await)
 }

@@ -7,6 +7,7 @@ pub mod gate;
 pub mod inbox;
 pub mod peer;
 pub mod pin;
+pub mod recent;
 pub mod registry;
 mod secured;
 pub mod wire;

@@ -24,7 +24,7 @@ use crate::config::ClientTls;
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
 use crate::session::gate::{HEARING, NOT_HTTP, Turned};
-use crate::session::registry::{KeyLength, Registered};
+use crate::session::registry::{KeyLength, Origin, Phase, Registered};
 use crate::session::wire::Socket;
 
 /// How long a client may take from its first byte to the end of its LOGIN7.
@@ -102,8 +102,7 @@ async fn open(route: Arc<Route>, client: Socket) -> Option<Session> {
             return None;
         }
         Err(_) => {
-            let ending = Ending::of(Cause::NoStartup);
-            ending.record(&route.config.name, 0, &route.metrics);
+            route.ended(&Ending::of(Cause::NoStartup), 0);
             return None;
         }
     };
@@ -125,7 +124,7 @@ async fn refuse(route: &Route, client: Option<Socket>, refused: Refused) {
     if let Some(client) = client {
         say(client, refused.words, refused.dialect).await;
     }
-    refused.ending.record(name, 0, &route.metrics);
+    route.ended(&refused.ending, 0);
 }
 
 async fn say(client: Socket, words: Words, dialect: Option<Dialect>) {
@@ -158,7 +157,7 @@ async fn turn_away(route: &Route, client: Socket, turned: &Turned) {
     }
     let name = &route.config.name;
     route.gate.log(name, turned.cause(), turned);
-    Ending::because(turned.cause(), turned).record(name, 0, &route.metrics);
+    route.ended(&Ending::because(turned.cause(), turned), 0);
 }
 
 /// What a session begins with.
@@ -387,17 +386,22 @@ async fn greet(
             report::too_many_clients(limit),
         ));
     }
+    let database = database(route, login)?;
+    let origin = Origin::new(&route.config.name, &database, Some(&login.app_name));
     let pool = route.pools.pool(&Key {
-        database: database(route, login)?,
+        database,
         options: login.options.clone(),
     });
     let registered = route
         .registry
-        .register(KeyLength::Short)
+        .register(KeyLength::Short, origin)
         .map_err(|error| Refused::new(Cause::Internal, report::no_randomness(&error)))?;
     let welcome = match pool.shared().welcome() {
         Some(welcome) => welcome,
-        None => ask_a_backend(route, &pool).await?,
+        None => {
+            registered.enter(Phase::Waiting, Instant::now());
+            ask_a_backend(route, &pool).await?
+        }
     };
     let packet_size = welcome.packet_size;
     let mut out = Vec::new();
