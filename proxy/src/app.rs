@@ -85,7 +85,11 @@ impl App {
             routes.push(Arc::new(RouteState::new(route, token)));
         }
         let health = Arc::new(AppHealth::new(routes.clone(), Arc::clone(&registry)));
-        let admin = Arc::new(AdminState::new(metrics, Arc::clone(&health) as _));
+        let admin = Arc::new(AdminState::new(
+            metrics,
+            Arc::clone(&health) as _,
+            Arc::clone(&health) as _,
+        ));
         Ok(Self {
             config,
             registry,

@@ -17,6 +17,7 @@ mod databases;
 mod dumps;
 mod http;
 mod imds;
+mod page;
 mod strangers;
 mod tokens;
 mod users;

@@ -18,6 +18,8 @@ pub struct Launch {
     user: String,
     server: String,
     database: String,
+    /// ROUTEs behind this one.
+    others: Vec<String>,
     keys: Vec<(String, String)>,
     settings: Vec<(String, String)>,
     log_level: String,
@@ -43,6 +45,7 @@ impl Sidecar {
                 key("ca_file", azure.ca_file().display().to_string()),
                 key("listen", "127.0.0.1:0".to_owned()),
             ],
+            others: Vec::new(),
             settings: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
@@ -69,6 +72,7 @@ impl Sidecar {
                 key("ca_file", postgres.ca_file().display().to_string()),
                 key("listen", "127.0.0.1:0".to_owned()),
             ],
+            others: Vec::new(),
             settings: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
@@ -102,6 +106,7 @@ impl Sidecar {
                 key("tls", "off"),
                 key("listen", "127.0.0.1:0"),
             ],
+            others: Vec::new(),
             settings: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
@@ -124,6 +129,13 @@ impl Launch {
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.keys.retain(|(key, _)| key != name);
+        self
+    }
+
+    /// Another route beside this one.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.others.push(other.route());
         self
     }
 
@@ -277,6 +289,7 @@ impl Launch {
                 Some(file) => vec!["--config".into(), file.into()],
                 None => vec![OsString::from(self.route())],
             })
+            .args(&self.others)
             .envs(self.settings)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

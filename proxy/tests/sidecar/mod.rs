@@ -80,6 +80,11 @@ impl Sidecar {
         self.child.id().expect("entrapool runs")
     }
 
+    /// Where the HTTP listener is.
+    pub fn http(&self) -> SocketAddr {
+        self.http.expect("the HTTP listener is bound")
+    }
+
     /// Answers of the HTTP listener.
     pub async fn get(&self, path: &str) -> Reply {
         let http = self.http.expect("the HTTP listener is bound");
