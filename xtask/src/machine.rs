@@ -38,6 +38,11 @@ pub(crate) const FOR_TESTS: &[Component] = &[
         present: || succeeds("node", &["--version"]),
     },
     Component {
+        name: "Chromium (or CHROMIUM=/path/to/one)",
+        packages: &["chromium"],
+        present: || std::env::var_os("CHROMIUM").is_some() || succeeds("chromium", &["--version"]),
+    },
+    Component {
         name: "npm",
         packages: &["npm"],
         present: || succeeds("npm", &["--version"]),

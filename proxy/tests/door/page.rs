@@ -84,13 +84,31 @@ async fn the_page_shows_a_real_run() {
     let mut said = BufReader::new(browser.stdout.take().unwrap());
     let seen = line(&mut said).await;
 
+    check(&seen, &url);
+
+    drop((pinned, idle, sql));
+    proxy.stop().await;
+    let mut stdin = browser.stdin.take().unwrap();
+    stdin.write_all(b"gone\n").await.unwrap();
+    let lost = line(&mut said).await;
+    assert_eq!(lost["state"], "Not reachable");
+    let note = lost["lost"].as_str().unwrap();
+    assert!(
+        note.contains("does not answer") && note.contains("What is shown is of"),
+        "{note}"
+    );
+    assert!(browser.wait().await.unwrap().success());
+}
+
+/// What the browser saw: nothing wrong, nothing from elsewhere, all there is, at every size.
+fn check(seen: &Value, url: &str) {
     assert_eq!(
         texts(&seen["console"]),
         [""; 0],
         "nothing goes wrong in the page"
     );
     for request in texts(&seen["requests"]) {
-        let is_ours = request.starts_with(&url) || request == "data:,";
+        let is_ours = request.starts_with(url) || request == "data:,";
         assert!(is_ours, "it asked elsewhere: {request}");
     }
     assert_eq!(seen["refreshed"], true);
@@ -133,17 +151,4 @@ async fn the_page_shows_a_real_run() {
         looks[0]["background"], looks[1]["background"],
         "light and dark"
     );
-
-    drop((pinned, idle, sql));
-    proxy.stop().await;
-    let mut stdin = browser.stdin.take().unwrap();
-    stdin.write_all(b"gone\n").await.unwrap();
-    let lost = line(&mut said).await;
-    assert_eq!(lost["state"], "Not reachable");
-    let note = lost["lost"].as_str().unwrap();
-    assert!(
-        note.contains("does not answer") && note.contains("What is shown is of"),
-        "{note}"
-    );
-    assert!(browser.wait().await.unwrap().success());
 }
