@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use entrapool::app::App;
-use entrapool::config::cli::{Cli, CliOptions, Command, Exit};
-use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment};
+use entrapool::config::cli::{Cli, CliOptions, Command, DoctorOptions, Exit};
+use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment, Supervisor};
+use entrapool::doctor::{self, Look};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tracing_subscriber::EnvFilter;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         Command::Check(options) => {
             loaded(&options).map_or_else(|exit| exit, |loaded| check(&loaded))
         }
+        Command::Doctor(options) => examine(&options),
     };
     ExitCode::from(exit.code())
 }
@@ -43,6 +45,25 @@ fn check(loaded: &Loaded) -> Exit {
     }
 }
 
+/// `doctor` says everything in its report, so that nothing is logged.
+fn examine(options: &DoctorOptions) -> Exit {
+    let mut out = std::io::stdout();
+    let look = match options.json {
+        true => Look::Json,
+        false => Look::Text {
+            colours: out.is_terminal() && config::wants_colours(&ProcessEnvironment),
+        },
+    };
+    let _ = forbid_core_files();
+    let Ok(runtime) = runtime(1) else {
+        eprintln!("the runtime could not be started");
+        return Exit::Failure;
+    };
+    let exit = runtime.block_on(doctor::run(options, &ProcessEnvironment, look, &mut out));
+    runtime.shutdown_background();
+    exit
+}
+
 fn run(loaded: Loaded) -> Exit {
     start_log(&loaded.config);
     if let Err(error) = forbid_core_files() {
@@ -57,7 +78,11 @@ fn run(loaded: Loaded) -> Exit {
             Exit::Failure
         })
         .and_then(|runtime| {
-            let ended = runtime.block_on(async { App::new(loaded.config)?.run().await });
+            let supervisor = Supervisor::find(&ProcessEnvironment, std::process::id());
+            let ended = runtime.block_on(async {
+                let app = App::new(loaded.config)?.supervised(supervisor.as_ref());
+                app.run().await
+            });
             runtime.shutdown_background();
             ended.map_err(|fault| {
                 tracing::error!("{fault}");

@@ -15,7 +15,10 @@ use crate::status::{self, ClientState, RouteState};
 fn config(routes: &[&str]) -> Config {
     let arguments = std::iter::once(&"entrapool").chain(routes);
     let (Command::Run(options) | Command::Check(options)) =
-        Cli::try_parse_from(arguments).unwrap().into_command();
+        Cli::try_parse_from(arguments).unwrap().into_command()
+    else {
+        panic!("run or check");
+    };
     load(&options, &MapEnvironment::default()).unwrap().config
 }
 

@@ -73,6 +73,17 @@ pub(super) fn cloud_of(host: &str) -> Option<Cloud> {
     look_up(host).map(|(_, cloud)| cloud)
 }
 
+/// Whether it is the name of a single server in Azure's own zones: not of a managed instance, whose
+/// name has its network's zone in it.
+#[must_use]
+pub fn is_azure_server(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    SUFFIXES.iter().any(|(suffix, ..)| {
+        let server = host.strip_suffix(suffix);
+        server.is_some_and(|server| !server.is_empty() && !server.contains('.'))
+    })
+}
+
 fn look_up(host: &str) -> Option<(Engine, Cloud)> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     SUFFIXES
@@ -130,6 +141,15 @@ mod tests {
             names_in(Cloud::UsGov, Engine::Postgres),
             ".postgres.database.usgovcloudapi.net"
         );
+    }
+
+    #[test]
+    fn a_server_is_one_label_in_front() {
+        assert!(is_azure_server("a.postgres.database.azure.com"));
+        assert!(is_azure_server("A.database.windows.net."));
+        assert!(!is_azure_server("mi.0123abcd.database.windows.net"));
+        assert!(!is_azure_server(".database.windows.net"));
+        assert!(!is_azure_server("db.example.com"));
     }
 
     #[test]

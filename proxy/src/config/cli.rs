@@ -3,6 +3,8 @@
 //! `main` parses [`Cli`] and hands [`CliOptions`] to [`super::load`]. Values stay text in here,
 //! so that a bad one is reported together with those of the other sources.
 
+use std::time::Duration;
+
 use clap::{Args, Parser, Subcommand};
 
 use super::error::Place;
@@ -11,6 +13,7 @@ use super::keys;
 use super::reference::{long_help, short_help};
 use super::route_url::RouteUrl;
 use super::settings::{Raw, Settings};
+use super::shape::{Shape, Span};
 
 /// Connection-pooling sidecar for databases with Microsoft Entra identities.
 ///
@@ -49,9 +52,47 @@ pub enum Command {
     /// Print the effective configuration as TOML, or every error, and exit
     #[command(after_help = short_help(), after_long_help = long_help())]
     Check(CliOptions),
+    /// Walk the path to each server step by step; say where it breaks and what to try
+    #[command(after_help = short_help(), after_long_help = long_help())]
+    Doctor(DoctorOptions),
 }
 
-/// What `run` and `check` take.
+/// What `doctor` takes: what `run` takes, where a ROUTE may also be the name of a route of the
+/// environment or the file.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorOptions {
+    /// One JSON object instead of lines for people
+    #[arg(long)]
+    pub json: bool,
+    /// How long each step may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = step_timeout)]
+    pub timeout: Duration,
+    /// As for `run`.
+    #[command(flatten)]
+    pub options: CliOptions,
+}
+
+impl DoctorOptions {
+    /// The names of routes that were given, and everything else.
+    #[must_use]
+    pub fn names(&self) -> (Vec<String>, CliOptions) {
+        let mut rest = self.options.clone();
+        let (routes, names) = rest.routes.into_iter().partition(RouteUrl::is_url);
+        rest.routes = routes;
+        (names.iter().map(ToString::to_string).collect(), rest)
+    }
+}
+
+fn step_timeout(text: &str) -> Result<Duration, String> {
+    let span = Span {
+        min: Duration::from_millis(100),
+        max: Duration::from_secs(300),
+    };
+    span.read(&Raw::Text(text.to_owned()))
+        .map_err(|problem| problem.to_string())
+}
+
+/// What `run`, `check` and `doctor` take.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CliOptions {
     /// The configuration file
@@ -113,16 +154,19 @@ pub enum Exit {
     NoToken,
     /// A listener could not be bound.
     Bind,
+    /// `doctor`: there is a token, and the server can't be used.
+    Unusable,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Clean,
         Self::Failure,
         Self::Configuration,
         Self::NoToken,
         Self::Bind,
+        Self::Unusable,
     ];
 
     /// The process's exit code.
@@ -134,6 +178,7 @@ impl Exit {
             Self::Configuration => 2,
             Self::NoToken => 3,
             Self::Bind => 4,
+            Self::Unusable => 5,
         }
     }
 
@@ -141,11 +186,14 @@ impl Exit {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Clean => "clean end, also after SIGTERM; check: the configuration is good",
+            Self::Clean => "clean end, also after SIGTERM; check and doctor: all is good",
             Self::Failure => "anything else",
             Self::Configuration => "usage or configuration error",
-            Self::NoToken => "no token at start (start.timeout passed, start.on_failure=exit)",
+            Self::NoToken => {
+                "no token at start (start.timeout, start.on_failure=exit), or for doctor"
+            }
             Self::Bind => "a listener could not be bound",
+            Self::Unusable => "doctor: there is a token, and the server can't be used",
         }
     }
 }

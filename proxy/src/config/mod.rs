@@ -29,14 +29,16 @@ mod route_url;
 mod settings;
 mod shape;
 mod span;
+mod supervisor;
 mod users;
 mod variables;
 
 #[cfg(test)]
 mod tests;
 
+pub use azure_host::is_azure_server;
 pub use cli::CliOptions;
-pub use environment::{Environment, MapEnvironment, ProcessEnvironment};
+pub use environment::{Environment, MapEnvironment, ProcessEnvironment, wants_colours};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
 pub use model::{
@@ -48,3 +50,4 @@ pub use model::{
 pub use reference::reference_markdown;
 pub use render::render;
 pub use route_url::RouteUrl;
+pub use supervisor::{NotifySocket, Supervisor};

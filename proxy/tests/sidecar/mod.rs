@@ -28,7 +28,7 @@ pub use azure::{
     shared,
 };
 pub use eighteen::{Eighteen, eighteen};
-pub use launch::Launch;
+pub use launch::{Launch, binary};
 pub use log::{Line, Log};
 pub use metrics::Metrics;
 pub use raw::{Fields, Message, Raw};
@@ -87,8 +87,7 @@ impl Sidecar {
 
     /// Answers of the HTTP listener.
     pub async fn get(&self, path: &str) -> Reply {
-        let http = self.http.expect("the HTTP listener is bound");
-        let probe = Probe::get(http, path).limit(PATIENCE);
+        let probe = Probe::get(self.http(), path).limit(PATIENCE);
         probe.send().await.expect("the HTTP listener answers")
     }
 

@@ -29,10 +29,36 @@ fn run_is_the_default() {
                 let routes: Vec<String> = options.routes.iter().map(ToString::to_string).collect();
                 assert_eq!(routes, [PLAIN, "b"]);
             }
-            other @ Command::Check(_) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
     assert!(matches!(parse(&[]).unwrap(), Command::Run(_)));
+}
+
+#[test]
+fn doctor_takes_the_same_and_names() {
+    let arguments = [
+        "doctor",
+        "--json",
+        "--timeout",
+        "2s",
+        "--config",
+        "x",
+        PLAIN,
+        "reports",
+    ];
+    let Command::Doctor(options) = parse(&arguments).unwrap() else {
+        panic!("the doctor");
+    };
+    assert!(options.json);
+    assert_eq!(options.timeout, std::time::Duration::from_secs(2));
+    let (names, rest) = options.names();
+    assert_eq!(names, ["reports"]);
+    assert_eq!(rest.config.as_deref(), Some("x"));
+    assert_eq!(rest.routes.len(), 1);
+    for bad in ["5", "0s", "1h", "soon"] {
+        assert!(parse(&["doctor", "--timeout", bad]).is_err(), "{bad}");
+    }
 }
 
 #[test]
@@ -55,7 +81,7 @@ fn check_takes_the_same() {
             assert_eq!(options.log_format.as_deref(), Some("json"));
             assert_eq!(options.log_level.as_deref(), Some("l"));
         }
-        other @ Command::Run(_) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
