@@ -133,6 +133,8 @@ label! {
         NoStartup = "no_startup", "Connected and left, or said nothing in time: a port probe.";
         StartupRefused = "startup_refused", "The client asked for what the route does not allow.";
         Malformed = "malformed", "The client broke the protocol.";
+        Http = "http", "The client spoke HTTP: a probe at the wrong port, or a browser or server that was made to ask.";
+        NotAllowed = "not_allowed", "The client's user is not in `allow_uids`, or is not known.";
         Unreachable = "unreachable", "The server could not be reached: name, network, TLS or time-out.";
         LoginRefused = "login_refused", "The server refused the login, for another reason than the token.";
         ServerClosed = "server_closed", "The server closed the connection while the client used it.";
@@ -141,6 +143,7 @@ label! {
         TokenRefused = "token_refused", "The server refused the token.";
         Drain = "drain", "entrapool is stopping.";
         MaxClients = "max_clients", "The route has `max_clients` clients already.";
+        PeerLimit = "peer_limit", "The client's user has `max_clients_per_peer` clients already.";
         WaitTimeout = "wait_timeout", "No backend became free within `wait_timeout`.";
         Killed = "killed", "An operator ended it.";
         Deaf = "deaf", "The client listened, and left 1 MiB of notifications unread.";
@@ -157,14 +160,19 @@ impl Cause {
             | Self::NoStartup
             | Self::StartupRefused
             | Self::Malformed
+            | Self::Http
+            | Self::NotAllowed
             | Self::Deaf => Blame::Client,
             Self::Unreachable | Self::LoginRefused | Self::ServerClosed | Self::ServerMalformed => {
                 Blame::Upstream
             }
             Self::NoToken | Self::TokenRefused => Blame::Identity,
-            Self::Drain | Self::MaxClients | Self::WaitTimeout | Self::Killed | Self::Internal => {
-                Blame::Proxy
-            }
+            Self::Drain
+            | Self::MaxClients
+            | Self::PeerLimit
+            | Self::WaitTimeout
+            | Self::Killed
+            | Self::Internal => Blame::Proxy,
         }
     }
 }

@@ -110,7 +110,11 @@ impl App {
         let routes = config.routes.iter().map(|route| making.route(route));
         let routes = routes.collect::<Result<Vec<_>, Fault>>()?;
         let health = Arc::new(AppHealth::new(routes, Arc::clone(&registry)));
-        let admin = Arc::new(AdminState::new(metrics, Arc::clone(&health) as _));
+        let admin = Arc::new(AdminState::new(
+            metrics,
+            Arc::clone(&health) as _,
+            Arc::clone(&health) as _,
+        ));
         Ok(Self {
             config,
             making,

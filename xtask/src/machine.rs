@@ -38,6 +38,11 @@ pub(crate) const FOR_TESTS: &[Component] = &[
         present: || succeeds("node", &["--version"]),
     },
     Component {
+        name: "Chromium (or CHROMIUM=/path/to/one)",
+        packages: &["chromium"],
+        present: || std::env::var_os("CHROMIUM").is_some() || succeeds("chromium", &["--version"]),
+    },
+    Component {
         name: "npm",
         packages: &["npm"],
         present: || succeeds("npm", &["--version"]),
@@ -147,6 +152,25 @@ pub(crate) const FOR_FUZZING: &[Component] = &[Component {
     packages: &["g++"],
     present: || succeeds("c++", &["--version"]),
 }];
+
+/// For trying SECURITY.md's firewall rules.
+pub(crate) const FOR_FIREWALLS: &[Component] = &[
+    Component {
+        name: "nft",
+        packages: &["nftables"],
+        present: || succeeds("nft", &["--version"]),
+    },
+    Component {
+        name: "iptables",
+        packages: &["iptables"],
+        present: || succeeds("iptables", &["--version"]),
+    },
+    Component {
+        name: "ip",
+        packages: &["iproute2"],
+        present: || succeeds("ip", &["-V"]),
+    },
+];
 
 /// For comparing; `PGBOUNCER` names another binary.
 pub(crate) const FOR_BENCHES: &[Component] = &[

@@ -11,6 +11,7 @@ pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
     let mut components = [machine::FOR_TESTS, machine::FOR_DEPLOYMENT].concat();
     if full {
         components.extend(machine::FOR_FUZZING);
+        components.extend(machine::FOR_FIREWALLS);
     }
     if !report.step("components", || machine::ensure(&components))? {
         return Ok(());

@@ -6,29 +6,25 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
 use tracing::error;
 
 use super::AdminState;
+use super::page::{self, Shown};
 use super::report::{Probe, Report};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
-
-const INDEX: &str = "\
-entrapool
-
-/metrics    Prometheus metrics
-/startup    listeners bound and first token held (200 or 503)
-/liveness   the event loop answers (also /healthz)
-/readiness  a new client would be served (200 or 503; also /readyz)
-";
+const HTML: &str = "text/html; charset=utf-8";
 
 /// Every page there is.
 #[derive(Debug, Clone, Copy)]
 enum Page {
     Index,
+    Status,
     Metrics,
     Probe(Probe),
 }
@@ -37,6 +33,7 @@ impl Page {
     fn find(path: &str) -> Option<Self> {
         match path {
             "/" => Some(Self::Index),
+            "/status.json" => Some(Self::Status),
             "/metrics" => Some(Self::Metrics),
             "/startup" => Some(Self::Probe(Probe::Startup)),
             "/liveness" | "/healthz" => Some(Self::Probe(Probe::Liveness)),
@@ -66,7 +63,7 @@ async fn respond<B>(state: Arc<AdminState>, request: &Request<B>) -> Response<Fu
         );
     }
     let Some(page) = Page::find(request.uri().path()) else {
-        return text(StatusCode::NOT_FOUND, "no such page; / lists them\n");
+        return text(StatusCode::NOT_FOUND, "no such page; / has links to all\n");
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
@@ -75,7 +72,12 @@ async fn respond<B>(state: Arc<AdminState>, request: &Request<B>) -> Response<Fu
         return response;
     }
     match page {
-        Page::Index => text(StatusCode::OK, INDEX),
+        Page::Index | Page::Status if !page::is_named_locally(request.headers()) => text(
+            StatusCode::FORBIDDEN,
+            "not under this name; open the address directly, or localhost\n",
+        ),
+        Page::Index => index(),
+        Page::Status => json(StatusCode::OK, &Shown::from(state.status.status())),
         Page::Metrics => metrics(state).await,
         Page::Probe(probe) => report(&Report::new(probe, state.health.as_ref())),
     }
@@ -107,12 +109,30 @@ fn report(report: &Report) -> Response<Full<Bytes>> {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    match serde_json::to_vec(report) {
+    json(status, report)
+}
+
+fn json(status: StatusCode, content: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(content) {
         Ok(mut json) => {
             json.push(b'\n');
             body(status, JSON, json)
         }
-        Err(error) => fault("the report could not be written", &error),
+        Err(error) => fault("the answer could not be written", &error),
+    }
+}
+
+/// The page never goes out without its policy.
+fn index() -> Response<Full<Bytes>> {
+    match page::policy() {
+        Ok(policy) => {
+            let mut response = body(StatusCode::OK, HTML, page::HTML);
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_SECURITY_POLICY, policy);
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            response
+        }
+        Err(error) => fault("the page could not be made", &error),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The HTTP listener for scrapes and probes: `/metrics`, `/startup`, `/liveness`, `/readiness`.
+//! The HTTP listener for scrapes, probes and people: `/metrics`, `/startup`, `/liveness`,
+//! `/readiness`, and a page at `/`.
 //!
 //! `main` binds one [`AdminServer`] before the routes and stops it after them, so that probes are
 //! answered while the process starts and while it drains. It only reads: no request changes
@@ -8,6 +9,7 @@
 mod answer;
 mod connections;
 mod health;
+mod page;
 mod report;
 
 #[cfg(test)]
@@ -29,20 +31,28 @@ pub use report::{Report, readiness};
 
 use connections::Connections;
 
+use crate::status;
+
 /// What the pages are made of.
 pub struct AdminState {
     metrics: Arc<Metrics>,
     health: Arc<dyn Health>,
+    status: Arc<dyn status::Source>,
     /// One scrape is rendered at a time; more would only occupy more threads.
     rendering: Semaphore,
 }
 
 impl AdminState {
     /// Joins the registry and the view of the routes.
-    pub fn new(metrics: Arc<Metrics>, health: Arc<dyn Health>) -> Self {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        health: Arc<dyn Health>,
+        status: Arc<dyn status::Source>,
+    ) -> Self {
         Self {
             metrics,
             health,
+            status,
             rendering: Semaphore::new(1),
         }
     }

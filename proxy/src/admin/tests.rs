@@ -50,6 +50,43 @@ fn healthy() -> RouteHealth {
     }
 }
 
+impl status::Source for Knobs {
+    fn status(&self) -> status::Status {
+        let server = status::Server {
+            retired: false,
+            number: 1,
+            route: "main".to_owned(),
+            database: "appdb".to_owned(),
+            variant: String::new(),
+            state: "idle".to_owned(),
+            state_for: 0.0,
+            age: 0.0,
+            expires_in: 0.0,
+            client: None,
+            address: Some("10.9.8.7:5432".to_owned()),
+            server_pid: Some(4711),
+            token_generation: 1,
+        };
+        status::Status {
+            process: status::Process {
+                version: "1.2.3".to_owned(),
+                pid: 1,
+                started: 0.0,
+                draining: self.draining(),
+            },
+            routes: Vec::new(),
+            pools: Vec::new(),
+            servers: vec![server],
+            tokens: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn clients(&self) -> Vec<status::Client> {
+        panic!("the listener does not ask for clients");
+    }
+}
+
 struct Fixture {
     addr: SocketAddr,
     metrics: Arc<Metrics>,
@@ -75,6 +112,7 @@ impl Fixture {
         let state = Arc::new(AdminState::new(
             Arc::clone(&metrics),
             Arc::clone(&knobs) as Arc<dyn Health>,
+            Arc::clone(&knobs) as Arc<dyn status::Source>,
         ));
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(server.serve(state, shutdown.clone()));
@@ -170,7 +208,8 @@ impl Answer {
 async fn every_page_answers_get_and_head() {
     let fixture = Fixture::start().await;
     for (path, content_type, content) in [
-        ("/", "text/plain; charset=utf-8", "/readiness"),
+        ("/", "text/html; charset=utf-8", "href=\"readiness\""),
+        ("/status.json", "application/json", "\"version\":\"1.2.3\""),
         (
             "/metrics",
             "text/plain; version=0.0.4; charset=utf-8",
@@ -223,6 +262,7 @@ async fn other_paths_and_methods_are_refused() {
     }
     for path in [
         "/",
+        "/status.json",
         "/metrics",
         "/startup",
         "/liveness",
@@ -508,4 +548,34 @@ async fn a_taken_address_is_named_in_the_error() {
         text.contains(&addr.to_string()) && text.contains("--http"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn the_page_may_do_nothing_but_what_it_is_for() {
+    let fixture = Fixture::start().await;
+    let page = fixture.get("/").await;
+    let policy = page.header("content-security-policy");
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'sha256-"),
+        "{policy}"
+    );
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    // What is about single backends and clients stays inside.
+    let data = fixture.get("/status.json").await;
+    for inside in ["10.9.8.7", "4711", "servers", "clients"] {
+        assert!(!data.body.contains(inside), "{}", data.body);
+    }
+    // A name that somebody else has made point here is not served; a probe by any name is.
+    let get = |path: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: rebound.example.com\r\nConnection: close\r\n\r\n")
+    };
+    for path in ["/", "/status.json"] {
+        let answer = fixture.raw(get(path).as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    }
+    let probe = fixture.raw(get("/liveness").as_bytes()).await;
+    assert!(probe.starts_with("HTTP/1.1 200 "), "{probe}");
+    fixture.stop().await;
 }

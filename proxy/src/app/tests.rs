@@ -22,10 +22,8 @@ fn config(routes: &[&str]) -> Config {
 }
 
 // An endpoint where nobody listens: no token, and no wait for one.
-const POSTGRES: &str =
-    "postgres://vm@db.example.com/app?identity=imds&imds_endpoint=http://127.0.0.1:1";
-const SQLSERVER: &str =
-    "sqlserver://db.example.com/app?identity=imds&imds_endpoint=http://127.0.0.1:1&name=second";
+const POSTGRES: &str = "postgres://vm@db.postgres.database.azure.com/app?identity=imds&imds_endpoint=http://127.0.0.1:1";
+const SQLSERVER: &str = "sqlserver://db.database.windows.net/app?identity=imds&imds_endpoint=http://127.0.0.1:1&name=second";
 
 #[tokio::test]
 async fn a_route_that_can_t_run_is_refused_by_name() {

@@ -246,11 +246,16 @@ fn raw(value: &DeValue<'_>) -> Raw {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Raw::Other("a huge number"), Raw::Integer),
         DeValue::Array(items) => {
-            let texts: Option<Vec<String>> = items
-                .iter()
-                .map(|item| item.get_ref().as_str().map(ToOwned::to_owned))
-                .collect();
-            texts.map_or(Raw::Other("a list of other things than texts"), Raw::List)
+            let items: Vec<Raw> = items.iter().map(|item| raw(item.get_ref())).collect();
+            let is_item = |item: &Raw| matches!(item, Raw::Text(_) | Raw::Integer(_));
+            let texts = items.iter().map(ToString::to_string).collect();
+            if items.iter().all(|item| matches!(item, Raw::Text(_))) {
+                Raw::List(texts)
+            } else if items.iter().all(is_item) {
+                Raw::ListWithNumbers(texts)
+            } else {
+                Raw::Other("a list of other things than texts")
+            }
         }
         DeValue::Float(_) => Raw::Other("a number with a fraction"),
         DeValue::Datetime(_) => Raw::Other("a date"),

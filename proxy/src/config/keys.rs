@@ -13,6 +13,7 @@ use super::identity::IdentityKind;
 use super::key::{Absent, Described, Key, Scope};
 use super::model::{Cloud, Engine, LogFormat, OnStartFailure, PoolMode};
 use super::shape::{Address, Choice, Count, FilePath, Flag, LogFilter, Span, Text, TextList};
+use super::users::UserList;
 
 pub(super) use sqlserver::{
     CLIENT_CERT_FILE, CLIENT_KEY_FILE, CLIENT_TLS, MIN_TOKEN_REMAINDER, PACKET_SIZE, PIN_ON_EXEC,
@@ -49,6 +50,7 @@ pub(super) static ROUTE: &[&dyn Described] = &[
     &NAME,
     &LISTEN,
     &ALLOW_REMOTE,
+    &ALLOW_UIDS,
     &DATABASES,
     &IDENTITY,
     &CLIENT_ID,
@@ -57,6 +59,7 @@ pub(super) static ROUTE: &[&dyn Described] = &[
     &CLOUD,
     &IMDS_ENDPOINT,
     &PASSWORD_FILE,
+    &ALLOW_ANY_HOST,
     &TLS,
     &CA_FILE,
     &SERVER_NAME,
@@ -70,6 +73,7 @@ pub(super) static ROUTE: &[&dyn Described] = &[
     &POOL_SIZE,
     &MIN_IDLE,
     &MAX_CLIENTS,
+    &MAX_CLIENTS_PER_PEER,
     &WAIT_TIMEOUT,
     &IDLE_TIMEOUT,
     &MAX_LIFETIME,
@@ -312,6 +316,16 @@ pub(super) static ALLOW_REMOTE: Key<Flag> = Key {
            credential, which are not available yet, so such a listener is still refused.",
 };
 
+pub(super) static ALLOW_UIDS: Key<UserList> = Key {
+    name: "allow_uids",
+    shape: UserList,
+    absent: Absent::Means("every user who can connect"),
+    scope: Scope::UrlTable,
+    help: "The users of this machine whose processes may be clients, by number, or by name in \
+           /etc/passwd. The kernel says whose a connection is; one of which it does not is \
+           refused. See SECURITY.md for containers.",
+};
+
 pub(super) static DATABASES: Key<TextList> = Key {
     name: "databases",
     shape: TextList { max: NAME_BYTES },
@@ -386,6 +400,16 @@ pub(super) static PASSWORD_FILE: Key<FilePath> = Key {
     scope: Scope::UrlTable,
     help: "The file with the password, read again when it changes; needed by and only for \
            identity=password-file.",
+};
+
+pub(super) static ALLOW_ANY_HOST: Key<Flag> = Key {
+    name: "allow_any_host",
+    shape: Flag,
+    absent: Absent::Default("false"),
+    scope: Scope::UrlTable,
+    help: "Agree to send a token to a server that proves another name than one of Azure's \
+           databases in this cloud. Without it such a route is refused, unless the server is on \
+           this machine: a token opens every server that the identity may use.",
 };
 
 pub(super) static TLS: Key<Choice<TlsWord>> = Key {
@@ -486,6 +510,18 @@ pub(super) static MAX_CLIENTS: Key<Count> = Key {
     absent: Absent::Default("10000"),
     scope: Scope::UrlTable,
     help: "Most clients at a time.",
+};
+
+pub(super) static MAX_CLIENTS_PER_PEER: Key<Count> = Key {
+    name: "max_clients_per_peer",
+    shape: Count {
+        min: 1,
+        max: 1_000_000,
+    },
+    absent: Absent::Means("max_clients is the only limit"),
+    scope: Scope::UrlTable,
+    help: "Most clients at a time that belong to one user of this machine. Those whose user is \
+           not known count as one user together.",
 };
 
 pub(super) static WAIT_TIMEOUT: Key<Span> = Key {

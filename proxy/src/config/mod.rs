@@ -32,6 +32,7 @@ mod settings;
 mod shape;
 mod span;
 mod supervisor;
+mod users;
 mod variables;
 
 #[cfg(test)]
@@ -45,8 +46,8 @@ pub use environment::{Environment, MapEnvironment, ProcessEnvironment, wants_col
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
 pub use model::{
-    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Control, Dialect, Drain, Engine,
-    HostPort, IdentitySpec, Listen, Log, LogFormat, OnStartFailure, PinOnExec, PoolLimits,
+    Admission, CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Control, Dialect, Drain,
+    Engine, HostPort, IdentitySpec, Listen, Log, LogFormat, OnStartFailure, PinOnExec, PoolLimits,
     PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream,
     Workload,
 };

@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::azure_host;
+use super::endpoint::is_loopback_host;
+
 pub use dialect::{CertificateFiles, ClientTls, Dialect, PinOnExec, PostgresOptions, TdsOptions};
 
 /// Everything that a run needs to know.
@@ -119,6 +122,8 @@ pub struct Route {
     pub listen: Listen,
     /// The server.
     pub upstream: Upstream,
+    /// Whose clients are let in, and how many of them.
+    pub admission: Admission,
     /// The databases that clients may name; `None` allows any.
     pub databases: Option<Vec<String>>,
     /// Who we are.
@@ -128,6 +133,16 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether our token or password may go to a server that proves to be `host`: to the one that
+    /// was configured, or to where that one sends us.
+    #[must_use]
+    pub fn trusts(&self, host: &str) -> bool {
+        self.identity.source == Source::PasswordFile
+            || self.upstream.allow_any_host
+            || is_loopback_host(host)
+            || azure_host::is_in(host, self.identity.cloud)
+    }
+
     /// Which protocol is spoken on both sides.
     #[must_use]
     pub fn engine(&self) -> Engine {
@@ -154,6 +169,15 @@ impl Route {
             Dialect::Tds(options) => Some(&options.database),
         }
     }
+}
+
+/// Which clients of a route are let in. The default is everybody who can connect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// The users that clients may belong to, sorted; `None` allows any.
+    pub uids: Option<Vec<u32>>,
+    /// Most clients of one user, 1 to 1,000,000; `None` for no such limit.
+    pub per_peer: Option<usize>,
 }
 
 /// Which protocol is spoken on both sides of a route.
@@ -208,6 +232,8 @@ pub struct Upstream {
     pub connect_to: Option<HostPort>,
     /// Verified in the certificate instead of `host`.
     pub server_name: Option<String>,
+    /// Whether a token may go to a server whose name is not one of Azure's.
+    pub allow_any_host: bool,
     /// How TLS begins.
     pub tls: TlsMode,
     /// PEM roots trusted besides the built-in ones.

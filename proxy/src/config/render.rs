@@ -57,6 +57,12 @@ fn render_route(page: &mut Page, route: &Route) {
     page.key(&keys::LISTEN, text(&route.listen));
     // Nothing that was accepted is remote, so this is always right.
     page.key(&keys::ALLOW_REMOTE, false);
+    let uids = route
+        .admission
+        .uids
+        .as_ref()
+        .map(|uids| format!("{uids:?}"));
+    page.optional(&keys::ALLOW_UIDS, uids);
     page.key(&keys::HOST, text(&upstream.host));
     page.key(&keys::PORT, upstream.port);
     page.optional(&keys::USER, route.user().map(text));
@@ -67,6 +73,7 @@ fn render_route(page: &mut Page, route: &Route) {
     });
     page.optional(&keys::DATABASES, databases);
     render_identity(page, &route.identity);
+    page.key(&keys::ALLOW_ANY_HOST, upstream.allow_any_host);
     page.key(&keys::TLS, text(upstream.tls.as_str(route.engine())));
     let ca_file = upstream.ca_file.as_ref().map(|path| text(path.display()));
     page.optional(&keys::CA_FILE, ca_file);
@@ -83,6 +90,8 @@ fn render_route(page: &mut Page, route: &Route) {
     page.key(&keys::POOL_SIZE, route.pool.size);
     page.key(&keys::MIN_IDLE, route.pool.min_idle);
     page.key(&keys::MAX_CLIENTS, route.pool.max_clients);
+    let per_peer = route.admission.per_peer.map(|limit| limit.to_string());
+    page.optional(&keys::MAX_CLIENTS_PER_PEER, per_peer);
     page.key(
         &keys::WAIT_TIMEOUT,
         text(format_span(route.pool.wait_timeout)),

@@ -11,9 +11,10 @@ use super::identity::read_identity;
 use super::key::Described;
 use super::keys;
 use super::model::{
-    Engine, HostPort, IdentitySpec, Listen, PoolLimits, Route, Source, TlsMode, Upstream,
+    Admission, Engine, HostPort, IdentitySpec, Listen, PoolLimits, Route, Source, TlsMode, Upstream,
 };
 use super::settings::{Reader, Settings};
+use super::users;
 
 /// A route, and what is worth telling about it.
 pub(super) struct ReadRoute {
@@ -41,6 +42,7 @@ pub(super) fn read_route(
     let name = read_name(&mut reader, engine, listen.as_ref());
     claims.claim(&mut reader, listen.as_ref(), name.as_deref());
     check_engine(&mut reader, engine, name.as_deref());
+    let admission = read_admission(&mut reader);
     let user = reader.value(&keys::USER);
     let (database, databases) = read_databases(&mut reader);
     let identity = read_identity(&mut reader, env, &mut notes);
@@ -55,24 +57,23 @@ pub(super) fn read_route(
     let pool = read_pool(&mut reader);
     if let (Some(upstream), Some(identity)) = (&upstream, &identity) {
         check_tls(&mut reader, upstream, identity);
-        notes.extend(azure_host::doubt(&upstream.host, engine, identity.cloud));
+        notes.extend(azure_host::doubt(&upstream.host, engine));
     }
     let name = name?;
-    Some(ReadRoute {
-        notes: notes
-            .into_iter()
-            .map(|note| format!("route {name}: {note}"))
-            .collect(),
-        route: Route {
-            name,
-            dialect: dialect?,
-            listen: listen?,
-            upstream: upstream?,
-            databases,
-            identity: identity?,
-            pool: pool?,
-        },
-    })
+    let notes = notes.into_iter();
+    let notes = notes.map(|note| format!("route {name}: {note}")).collect();
+    let route = Route {
+        name,
+        dialect: dialect?,
+        listen: listen?,
+        upstream: upstream?,
+        admission: admission?,
+        databases,
+        identity: identity?,
+        pool: pool?,
+    };
+    check_name(&mut reader, &route)?;
+    Some(ReadRoute { notes, route })
 }
 
 /// Which listeners and names are taken, and where that was written.
@@ -183,6 +184,24 @@ fn read_name(reader: &mut Reader<'_>, engine: Engine, listen: Option<&Listen>) -
     })
 }
 
+fn read_admission(reader: &mut Reader<'_>) -> Option<Admission> {
+    let uids = match reader.given(&keys::ALLOW_UIDS) {
+        Some(listed) => match users::numbers(&listed) {
+            Ok(uids) => Some(uids),
+            Err(problem) => {
+                reader.reject(&keys::ALLOW_UIDS, problem);
+                return None;
+            }
+        },
+        None => None,
+    };
+    let per_peer = reader.given(&keys::MAX_CLIENTS_PER_PEER);
+    Some(Admission {
+        uids,
+        per_peer: per_peer.map(usize::try_from).transpose().ok()?,
+    })
+}
+
 fn read_databases(reader: &mut Reader<'_>) -> (Option<String>, Option<Vec<String>>) {
     let database = reader.value(&keys::DATABASE);
     let databases = reader.given(&keys::DATABASES);
@@ -202,6 +221,7 @@ fn read_upstream(reader: &mut Reader<'_>, engine: Engine) -> Option<Upstream> {
     let port = reader.value(&keys::PORT);
     let connect_to = reader.given(&keys::CONNECT_TO);
     let server_name = reader.given(&keys::SERVER_NAME);
+    let allow_any_host = reader.value(&keys::ALLOW_ANY_HOST);
     let tls = read_tls(reader, engine);
     let ca_file = reader.given(&keys::CA_FILE);
     let connect_timeout = reader.value(&keys::CONNECT_TIMEOUT);
@@ -214,6 +234,7 @@ fn read_upstream(reader: &mut Reader<'_>, engine: Engine) -> Option<Upstream> {
             port: dial.port.unwrap_or(port),
         }),
         server_name,
+        allow_any_host: allow_any_host?,
         tls: tls?,
         ca_file,
         connect_timeout: connect_timeout?,
@@ -272,4 +293,38 @@ fn check_tls(reader: &mut Reader<'_>, upstream: &Upstream, identity: &IdentitySp
             ),
         );
     }
+}
+
+/// A token goes to whoever proves the name that is verified. Written by mistake or by somebody
+/// else, a name that is not Azure's would get one that opens all that the identity may use.
+fn check_name(reader: &mut Reader<'_>, route: &Route) -> Option<()> {
+    let upstream = &route.upstream;
+    let proven = upstream.server_name.as_deref().unwrap_or(&upstream.host);
+    // On this machine a token is not given away, whatever name is proven.
+    let dialled = upstream.connect_to.as_ref().map(|target| &target.host);
+    let is_here = is_loopback_host(dialled.unwrap_or(&upstream.host));
+    let is_free = upstream.allow_any_host || route.identity.source == Source::PasswordFile;
+    if is_free || is_here || azure_host::is_in(proven, route.identity.cloud) {
+        return Some(());
+    }
+    let (cloud, engine) = (route.identity.cloud, route.engine());
+    let advice = match azure_host::cloud_of(proven) {
+        Some(other) => format!("set cloud={} if it is the right server", other.as_str()),
+        None => "correct the name, or set allow_any_host=true if that server may have a token \
+                 that opens every server which the identity may use"
+            .to_owned(),
+    };
+    let key: &dyn Described = match upstream.server_name {
+        Some(_) => &keys::SERVER_NAME,
+        None => &keys::HOST,
+    };
+    reader.reject(
+        key,
+        format!(
+            "{proven} gets no token, since names of Azure's databases in cloud={} end in {}; {advice}",
+            cloud.as_str(),
+            azure_host::names_in(cloud, engine)
+        ),
+    );
+    None
 }

@@ -19,6 +19,8 @@ pub(super) enum Raw {
     Boolean(bool),
     /// A list of texts.
     List(Vec<String>),
+    /// A list of texts and TOML integers.
+    ListWithNumbers(Vec<String>),
     /// Some TOML that no key wants, by the name of its type.
     Other(&'static str),
 }
@@ -36,7 +38,7 @@ impl std::fmt::Display for Raw {
             Self::Text(text) => f.write_str(text),
             Self::Integer(number) => write!(f, "{number}"),
             Self::Boolean(flag) => write!(f, "{flag}"),
-            Self::List(items) => f.write_str(&items.join(",")),
+            Self::List(items) | Self::ListWithNumbers(items) => f.write_str(&items.join(",")),
             Self::Other(kind) => f.write_str(kind),
         }
     }

@@ -310,6 +310,7 @@ pub(super) fn wrong_type(raw: &Raw, wanted: &str) -> Problem {
         Raw::Integer(_) => "a number",
         Raw::Boolean(_) => "a boolean",
         Raw::List(_) => "a list",
+        Raw::ListWithNumbers(_) => "a list with numbers in it",
         Raw::Other(kind) => kind,
     };
     Problem(format!("{kind} is given, but {wanted} is expected"))

@@ -17,7 +17,7 @@ use super::cli::{Cli, Command};
 use super::{CliOptions, Config, ConfigErrors, Loaded, MapEnvironment, Route, load};
 
 /// A ROUTE that is right and says nothing special.
-const PLAIN: &str = "postgres://my-vm@db.example.com/app";
+const PLAIN: &str = "postgres://my-vm@db.postgres.database.azure.com/app";
 
 fn options(arguments: &[&str]) -> CliOptions {
     let arguments = std::iter::once(&"entrapool").chain(arguments);

@@ -1,5 +1,6 @@
 //! A client's login: first packets, database, greeting. No password is asked for: whoever can
-//! reach the listener may use it, which is why it listens on loopback or a Unix socket only.
+//! reach the listener, and passes its gate, may use it, which is why it listens on loopback or a
+//! Unix socket only.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use super::session::Session;
 use super::{greeting, recover, report};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
+use crate::session::gate::{HEARING, NOT_HTTP, Turned};
 use crate::session::registry::{KeyLength, Origin, Phase, Registered, Signal};
 use crate::session::wire::Socket;
 
@@ -28,27 +30,39 @@ const STARTUP_LIMIT: Duration = Duration::from_secs(60);
 /// A login that did not lead to a session.
 struct Refused {
     ending: Ending,
-    report: Option<Box<Report>>,
+    words: Words,
+}
+
+/// What a client is told before it is closed.
+enum Words {
+    None,
+    Report(Box<Report>),
+    /// [`NOT_HTTP`].
+    Http,
 }
 
 impl Refused {
     fn new(cause: Cause, report: Report) -> Self {
         Self {
             ending: Ending::because(cause, &report.message),
-            report: Some(Box::new(report)),
+            words: Words::Report(Box::new(report)),
         }
     }
 
     fn silent(cause: Cause) -> Self {
         Self {
             ending: Ending::of(cause),
-            report: None,
+            words: Words::None,
         }
     }
 }
 
 /// Serves one client from its first byte to its end.
 pub async fn serve(route: Arc<Route>, client: Socket) {
+    let _inside = match route.gate.admit(&client).await {
+        Ok(inside) => inside,
+        Err(turned) => return Box::pin(turn_away(&route, client, &turned)).await,
+    };
     let _counted = route.metrics.clients.client();
     // Boxed: beginning and end need far more room than a session that idles, perhaps for days.
     if let Some(mut session) = Box::pin(open(route, client)).await {
@@ -61,14 +75,47 @@ pub async fn serve(route: Arc<Route>, client: Socket) {
 async fn open(route: Arc<Route>, mut client: Socket) -> Option<Session> {
     match log_in(&route, &mut client).await {
         Ok(opening) => opening.map(|opening| Session::new(route, client, opening)),
-        Err(Refused { ending, report }) => {
-            if let Some(report) = report {
-                tell(client, &report).await;
-            }
-            route.ended(&ending, 0);
+        Err(refused) => {
+            refuse(&route, client, refused).await;
             None
         }
     }
+}
+
+async fn refuse(route: &Route, client: Socket, refused: Refused) {
+    let Refused { ending, words } = refused;
+    match words {
+        Words::None => {}
+        Words::Report(report) => tell(client, &report).await,
+        Words::Http => {
+            let why = "it spoke HTTP on a PostgreSQL port";
+            route.gate.log(&route.config.name, Cause::Http, why);
+            close_with(client, NOT_HTTP).await;
+        }
+    }
+    route.ended(&ending, 0);
+}
+
+/// Hears a client that is not let in so far that it can be told why. It counts as no client, and
+/// has little time.
+async fn turn_away(route: &Route, mut client: Socket, turned: &Turned) {
+    let hearing = async {
+        match first_packet(&mut client).await {
+            Ok((FirstPacket::Startup(_), _)) => {
+                tell(client, &report::turned_away(turned)).await;
+            }
+            Err(Refused {
+                words: Words::Http, ..
+            }) => close_with(client, NOT_HTTP).await,
+            _ => {}
+        }
+    };
+    if let Some(_leave) = route.gate.hearing() {
+        let _ = tokio::time::timeout(HEARING, hearing).await;
+    }
+    let name = &route.config.name;
+    route.gate.log(name, turned.cause(), turned);
+    route.ended(&Ending::because(turned.cause(), turned), 0);
 }
 
 /// What a session begins with.
@@ -81,10 +128,14 @@ pub(super) struct Opening {
 }
 
 /// Sends a last message and closes.
-pub(super) async fn tell(mut client: Socket, report: &Report) {
+pub(super) async fn tell(client: Socket, report: &Report) {
     let mut bytes = Vec::new();
     report.encode(&mut bytes);
-    let told = tokio::time::timeout(Duration::from_secs(5), client.write_all(&bytes)).await;
+    close_with(client, &bytes).await;
+}
+
+async fn close_with(mut client: Socket, bytes: &[u8]) {
+    let told = tokio::time::timeout(Duration::from_secs(5), client.write_all(bytes)).await;
     if matches!(told, Ok(Ok(()))) {
         client.close().await;
     }
@@ -184,10 +235,15 @@ async fn first_packet(client: &mut Socket) -> Result<(FirstPacket, Vec<u8>), Ref
 }
 
 fn refused_startup(error: &StartupError) -> Refused {
+    if *error == StartupError::Http {
+        return Refused {
+            ending: Ending::of(Cause::Http),
+            words: Words::Http,
+        };
+    }
     let report = Report::fatal(error.sqlstate(), format!("entrapool: {error}"));
     let report = match error {
         StartupError::DirectTls => report.hint("Use sslmode=disable or prefer: the connection to entrapool does not leave this machine."),
-        StartupError::Http => report.hint("entrapool serves HTTP (metrics and probes) on another port: see --http."),
         _ => report,
     };
     Refused::new(Cause::Malformed, report)
@@ -196,7 +252,7 @@ fn refused_startup(error: &StartupError) -> Refused {
 fn gone<T>(result: std::io::Result<T>) -> Result<T, Refused> {
     result.map_err(|error| Refused {
         ending: Ending::because(Cause::Gone, error),
-        report: None,
+        words: Words::None,
     })
 }
 

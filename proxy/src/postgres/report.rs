@@ -16,6 +16,7 @@ use super::fanout::Lost;
 use crate::config::HostPort;
 use crate::identity::{CredentialKind, Unavailable};
 use crate::pool::LeaseError;
+use crate::session::gate::Turned;
 use crate::upstream::{DialError, TlsError};
 
 /// What to try, for clients and for `entrapool doctor`.
@@ -317,6 +318,15 @@ pub(super) fn bad_settings(error: &ServerError) -> Report {
 pub(super) fn too_many_clients(limit: usize) -> Report {
     Report::fatal("53300", format!("entrapool: too many clients: max_clients is {limit}"))
         .hint("Raise max_clients, or look for an application that opens connections without closing them.")
+}
+
+/// The client's user is not let in.
+pub(super) fn turned_away(turned: &Turned) -> Report {
+    let code = match turned {
+        Turned::Stranger(_) | Turned::Unknown(_) => "28000",
+        Turned::TooMany { .. } => "53300",
+    };
+    Report::fatal(code, format!("entrapool: {turned}")).hint(turned.hint())
 }
 
 /// The client named a database that the route does not serve.

@@ -9,12 +9,15 @@ use crate::config::{self, PoolMode, PostgresOptions};
 use crate::identity::TokenHandle;
 use crate::pool::{Named, Pools, View};
 use crate::session::ending::Ending;
+use crate::session::gate::Gate;
 use crate::session::registry::Registry;
 use crate::upstream::{Tls, TlsError};
 
 /// A route as it runs.
 pub struct Route {
     pub(super) config: config::Route,
+    /// Who is let in.
+    pub(super) gate: Arc<Gate>,
     /// The database of clients that name none.
     pub(super) database: Option<String>,
     pub(super) metrics: Arc<RouteMetrics>,
@@ -46,6 +49,7 @@ impl Route {
         let connector = Connector::new(&config, options.user, tls, token, Arc::clone(&metrics));
         let pools = Pools::new(connector, &config.pool, Arc::clone(&metrics));
         Ok(Arc::new(Self {
+            gate: Gate::new(config.admission.clone()),
             config,
             database: options.database,
             metrics,

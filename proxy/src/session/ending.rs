@@ -44,7 +44,9 @@ impl Ending {
         recent.note(self.cause, detail, (route, session));
         match (self.cause.blame(), self.cause) {
             // A login that failed has been logged where it failed, once for all who waited.
+            // Who is turned away is logged by the gate, which spares the log.
             (Blame::Client | Blame::Identity, _)
+            | (_, Cause::PeerLimit)
             | (_, Cause::Unreachable | Cause::LoginRefused | Cause::Drain | Cause::Killed) => {
                 tracing::debug!(route, session, cause, detail, "session ended");
             }

@@ -3,6 +3,7 @@
 
 pub mod ending;
 pub mod envelope;
+pub mod gate;
 pub mod inbox;
 pub mod peer;
 pub mod pin;

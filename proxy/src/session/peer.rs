@@ -114,7 +114,8 @@ struct Described {
 
 impl Described {
     /// A socket that its process has closed belongs to nobody, though it may still deliver what
-    /// was written: the kernel then says user 0 and inode 0, which must not pass for root.
+    /// was written: the kernel then says inode 0, and older ones user 0, which must not pass for
+    /// root.
     fn owner(self) -> Option<u32> {
         (!self.listens && self.inode != 0).then_some(self.uid)
     }
@@ -330,7 +331,7 @@ mod tests {
         }
     }
 
-    /// The kernel says user 0 of a socket that its process has closed, while bytes that were
+    /// Older kernels say user 0 of a socket that its process has closed, while bytes that were
     /// written before still arrive.
     #[tokio::test]
     async fn who_has_closed_is_not_taken_for_root() {

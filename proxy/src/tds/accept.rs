@@ -1,5 +1,6 @@
 //! A client's login: PRELOGIN, TLS for those who insist on it, LOGIN7, greeting. User and password
-//! are ignored: whoever can reach the listener may use it, which is why it listens on loopback only.
+//! are ignored: whoever can reach the listener, and passes its gate, may use it, which is why it
+//! listens on loopback only.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,9 @@ use entrapool_protocol::tds::login::Welcome;
 use entrapool_protocol::tds::login7::{self, ClientLogin};
 use entrapool_protocol::tds::message::{self, Report};
 use entrapool_protocol::tds::packet::{self, Kind};
-use entrapool_protocol::tds::prelogin::{self, Channel, ClientPrelogin, Encryption, First};
+use entrapool_protocol::tds::prelogin::{
+    self, Channel, ClientPrelogin, Encryption, First, PreloginError,
+};
 
 use super::connect::{Connector, Key};
 use super::door::PACKETS;
@@ -20,6 +23,7 @@ use super::session::Session;
 use crate::config::ClientTls;
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
+use crate::session::gate::{HEARING, NOT_HTTP, Turned};
 use crate::session::registry::{KeyLength, Origin, Phase, Registered};
 use crate::session::wire::Socket;
 
@@ -31,16 +35,24 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// A login that did not lead to a session.
 struct Refused {
     ending: Ending,
-    report: Option<Box<Report>>,
+    words: Words,
     /// How an old client has to be told.
     dialect: Option<Dialect>,
+}
+
+/// What a client is told before it is closed.
+enum Words {
+    None,
+    Report(Box<Report>),
+    /// [`NOT_HTTP`].
+    Http,
 }
 
 impl Refused {
     fn new(cause: Cause, report: Report) -> Self {
         Self {
             ending: Ending::because(cause, &report.message),
-            report: Some(Box::new(report)),
+            words: Words::Report(Box::new(report)),
             dialect: None,
         }
     }
@@ -52,7 +64,7 @@ impl Refused {
     fn silent(cause: Cause) -> Self {
         Self {
             ending: Ending::of(cause),
-            report: None,
+            words: Words::None,
             dialect: None,
         }
     }
@@ -60,7 +72,7 @@ impl Refused {
     fn io(error: &std::io::Error) -> Self {
         Self {
             ending: Ending::because(Cause::Gone, error),
-            report: None,
+            words: Words::None,
             dialect: None,
         }
     }
@@ -68,6 +80,10 @@ impl Refused {
 
 /// Serves one client from its first byte to its end.
 pub async fn serve(route: Arc<Route>, client: Socket) {
+    let _inside = match route.gate.admit(&client).await {
+        Ok(inside) => inside,
+        Err(turned) => return Box::pin(turn_away(&route, client, &turned)).await,
+    };
     let _counted = route.metrics.clients.client();
     // Boxed: beginning and end need far more room than a session that idles, perhaps for days.
     if let Some(mut session) = Box::pin(open(route, client)).await {
@@ -100,15 +116,48 @@ async fn open(route: Arc<Route>, client: Socket) -> Option<Session> {
 }
 
 async fn refuse(route: &Route, client: Option<Socket>, refused: Refused) {
-    let Refused {
-        ending,
-        report,
-        dialect,
-    } = refused;
-    if let (Some(report), Some(client)) = (report, client) {
-        tell(client, &report, dialect, packet::DEFAULT).await;
+    let name = &route.config.name;
+    if refused.ending.cause == Cause::Http {
+        let why = "it spoke HTTP on a port for SQL Server's clients";
+        route.gate.log(name, Cause::Http, why);
     }
-    route.ended(&ending, 0);
+    if let Some(client) = client {
+        say(client, refused.words, refused.dialect).await;
+    }
+    route.ended(&refused.ending, 0);
+}
+
+async fn say(client: Socket, words: Words, dialect: Option<Dialect>) {
+    match words {
+        Words::None => {}
+        Words::Report(report) => tell(client, &report, dialect, packet::DEFAULT).await,
+        Words::Http => close_with(client, NOT_HTTP).await,
+    }
+}
+
+/// Hears a client that is not let in so far that it can be told why. It counts as no client, and
+/// has little time.
+async fn turn_away(route: &Route, client: Socket, turned: &Turned) {
+    let hearing = async {
+        let (mut client, first) = match secure(route, client).await {
+            Ok(secured) => secured,
+            Err((Some(client), refused)) => {
+                return say(client, refused.words, refused.dialect).await;
+            }
+            Err((None, _)) => return,
+        };
+        if let Ok((login, _)) = read_login(&mut client, first).await {
+            let dialect = Dialect::of(login.version);
+            let report = report::turned_away(turned);
+            tell(client, &report, dialect, packet::DEFAULT).await;
+        }
+    };
+    if let Some(_leave) = route.gate.hearing() {
+        let _ = tokio::time::timeout(HEARING, hearing).await;
+    }
+    let name = &route.config.name;
+    route.gate.log(name, turned.cause(), turned);
+    route.ended(&Ending::because(turned.cause(), turned), 0);
 }
 
 /// What a session begins with.
@@ -125,16 +174,19 @@ pub(super) struct Opening {
 
 /// Sends a last message and closes.
 pub(super) async fn tell(
-    mut client: Socket,
+    client: Socket,
     report: &Report,
     dialect: Option<Dialect>,
     packet_size: usize,
 ) {
     let mut bytes = Vec::new();
-    if legacy::tell(dialect, report, packet_size, &mut bytes).is_err() {
-        return;
+    if legacy::tell(dialect, report, packet_size, &mut bytes).is_ok() {
+        close_with(client, &bytes).await;
     }
-    let told = tokio::time::timeout(Duration::from_secs(5), client.write_all(&bytes)).await;
+}
+
+async fn close_with(mut client: Socket, bytes: &[u8]) {
+    let told = tokio::time::timeout(Duration::from_secs(5), client.write_all(bytes)).await;
     if matches!(told, Ok(Ok(()))) {
         client.close().await;
     }
@@ -262,6 +314,13 @@ async fn read_first(client: &mut Socket) -> Result<(Option<ClientPrelogin>, Vec<
             Ok(Some(First::Login)) => return Ok((None, buffer)),
             Ok(Some(First::StrictTls)) => return Err(Refused::silent(Cause::Malformed)),
             Ok(None) => {}
+            Err(PreloginError::Http) => {
+                return Err(Refused {
+                    ending: Ending::of(Cause::Http),
+                    words: Words::Http,
+                    dialect: None,
+                });
+            }
             Err(error) => return Err(Refused::new(Cause::Malformed, report::bad_prelogin(&error))),
         }
         read_more(client, &mut buffer).await?;

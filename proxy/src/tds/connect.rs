@@ -53,6 +53,8 @@ pub(super) struct Connector {
     options: TdsOptions,
     machine: String,
     timeout: Duration,
+    /// Decides where the token may go.
+    config: config::Route,
     token: TokenHandle,
     watch: Watch,
     metrics: Arc<RouteMetrics>,
@@ -110,6 +112,7 @@ impl Connector {
                 .to_string_lossy()
                 .into_owned(),
             timeout: upstream.connect_timeout,
+            config: config.clone(),
             token,
             watch: match config.pool.mode {
                 PoolMode::Auto => Watch::Texts,
@@ -182,6 +185,9 @@ impl Connector {
 
     /// Where a gateway sends us. The certificate there is for the name there.
     pub(super) fn next(&self, redirect: Redirect) -> Result<Hop, Failed> {
+        if !self.config.trusts(&redirect.host) {
+            return Err(Failed::StrangeHop(redirect.host));
+        }
         let tls = self.start.tls.as_ref();
         let tls = tls.map(|tls| tls.with_name(&redirect.host)).transpose()?;
         Ok(Hop {

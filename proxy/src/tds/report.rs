@@ -17,6 +17,7 @@ use entrapool_protocol::tds::prelogin::PreloginError;
 use crate::config::HostPort;
 use crate::identity::Unavailable;
 use crate::pool::LeaseError;
+use crate::session::gate::Turned;
 use crate::upstream::{DialError, TlsError};
 
 /// "Login failed for user ...", SQL Server's answer to every login that it does not want.
@@ -87,6 +88,11 @@ pub(crate) enum Failed {
     /// One gateway sends us to the next.
     #[error("the server's gateways have sent us on {0} times")]
     TooManyHops(usize),
+    /// A gateway sends us to somebody who must not get the token.
+    #[error(
+        "the server sends us on to {0:?}, which is not a name of Azure's databases in this cloud: it got no token"
+    )]
+    StrangeHop(String),
     /// Clients have been told another packet size.
     #[error("the server wants packets of {now} bytes, and wanted {before} before")]
     PacketSize {
@@ -186,6 +192,7 @@ impl ConnectError {
             Failed::Tls(_) => LoginFailure::Tls,
             Failed::Timeout { .. } => LoginFailure::Timeout,
             Failed::PacketSize { .. } => LoginFailure::Protocol,
+            Failed::StrangeHop(_) => LoginFailure::Config,
             Failed::Login(error) => match error {
                 LoginError::Refused(error) => self.refusal_class(error),
                 LoginError::NoTls | LoginError::Injected => LoginFailure::Tls,
@@ -237,6 +244,10 @@ impl ConnectError {
             Failed::Tls(_) | Failed::Login(LoginError::NoTls | LoginError::Injected) => {
                 (NOT_AVAILABLE, hint::TLS)
             }
+            Failed::StrangeHop(_) => (
+                LOGIN_FAILED,
+                "If that server may have the token, set allow_any_host=true.",
+            ),
             Failed::Login(LoginError::TokenIgnored) => (LOGIN_FAILED, hint::NO_ENTRA),
             Failed::Login(_) | Failed::PacketSize { .. } => (NOT_AVAILABLE, hint::NOT_SQL_SERVER),
         };
@@ -320,9 +331,8 @@ pub(super) fn bad_settings(error: &ServerError) -> Report {
 pub(super) fn bad_prelogin(error: &PreloginError) -> Report {
     let report = Report::login(BAD_STREAM, format!("entrapool: {error}."));
     match error {
-        PreloginError::Http => {
-            report.hint("entrapool serves HTTP (metrics and probes) on another port: see --http.")
-        }
+        // It does not get to read this: see `gate::NOT_HTTP`.
+        PreloginError::Http => report,
         PreloginError::TooOld => report.hint("Use a driver of SQL Server 2008 or later."),
         PreloginError::Postgres => {
             report.hint("Point the client at the port of a postgres:// ROUTE.")
@@ -363,6 +373,15 @@ pub(super) fn too_many_clients(limit: usize) -> Report {
         format!("entrapool: the route has max_clients ({limit}) clients already."),
     )
     .hint("Close connections that are not needed, or raise max_clients.")
+}
+
+/// The client's user is not let in.
+pub(super) fn turned_away(turned: &Turned) -> Report {
+    let number = match turned {
+        Turned::Stranger(_) | Turned::Unknown(_) => LOGIN_FAILED,
+        Turned::TooMany { .. } => LIMIT_REACHED,
+    };
+    Report::login(number, format!("entrapool: {turned}.")).hint(turned.hint())
 }
 
 /// The route does not serve this database.

@@ -11,6 +11,7 @@ use crate::config::{self, PoolMode, TdsOptions, TlsMode};
 use crate::identity::TokenHandle;
 use crate::pool::{Named, Pools, View};
 use crate::session::ending::Ending;
+use crate::session::gate::Gate;
 use crate::session::registry::Registry;
 use crate::upstream::{Tls, TlsError};
 
@@ -20,6 +21,8 @@ const AZURE_VERSION: [u8; 6] = [12, 0, 7, 208, 0, 0];
 /// A route as it runs.
 pub struct Route {
     pub(super) config: config::Route,
+    /// Who is let in.
+    pub(super) gate: Arc<Gate>,
     pub(super) options: TdsOptions,
     pub(super) metrics: Arc<RouteMetrics>,
     pub(super) registry: Arc<Registry>,
@@ -69,6 +72,7 @@ impl Route {
         );
         let pools = Pools::new(connector, &config.pool, Arc::clone(&metrics));
         Ok(Arc::new(Self {
+            gate: Gate::new(config.admission.clone()),
             config,
             options,
             metrics,

@@ -102,8 +102,12 @@ async fn inside() {
     forward(PRIVATE, 5432, to_postgres).await;
     forward(PRIVATE, 1433, to_sql).await;
     let routes = || {
-        let postgres = Sidecar::on(&azure).server(&format!("{POSTGRES}:5432"));
-        let sql = Sidecar::on_sql_server(&azure, &server).server(&format!("{SQL}:1433"));
+        let postgres = Sidecar::on(&azure)
+            .server(&format!("{POSTGRES}:5432"))
+            .key("allow_any_host", "true");
+        let sql = Sidecar::on_sql_server(&azure, &server)
+            .server(&format!("{SQL}:1433"))
+            .key("allow_any_host", "true");
         [(postgres, POSTGRES), (sql, SQL)]
     };
     for (launch, host) in routes() {

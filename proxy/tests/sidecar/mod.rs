@@ -80,7 +80,7 @@ impl Sidecar {
         self.child.id().expect("entrapool runs")
     }
 
-    /// Where metrics and probes are.
+    /// Where the HTTP listener is.
     pub fn http(&self) -> SocketAddr {
         self.http.expect("the HTTP listener is bound")
     }
@@ -206,7 +206,12 @@ impl Sidecar {
 
     /// Asks it to stop.
     pub async fn terminate(&self) {
-        let command = format!("kill -TERM {}", self.pid());
+        self.signal("TERM").await;
+    }
+
+    /// Sends it a signal, by name.
+    pub async fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.pid());
         let status = Command::new("sh").args(["-c", &command]).status().await;
         assert!(status.expect("there is a shell").success());
     }

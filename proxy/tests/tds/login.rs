@@ -28,8 +28,6 @@ fn says(answer: &[u8], text: &str) -> bool {
 #[tokio::test]
 async fn what_is_no_client_of_ours_is_told_so() {
     let scene = Scene::bare(|launch| launch).await;
-    let http = answer(&scene, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    assert!(says(&http, "the client speaks HTTP"), "{http:?}");
     let postgres = answer(&scene, &[0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f]).await;
     assert!(says(&postgres, "PostgreSQL"), "{postgres:?}");
     let old = answer(&scene, &[2, 1, 0, 9, 0, 0, 0, 0, 1]).await;

@@ -46,7 +46,7 @@ fn fields_alone() {
         "
         [[route]]
         name = 'main'
-        host = 'db.example.com'
+        host = 'db.postgres.database.azure.com'
         port = 6432
         user = 'vm'
         database = 'app'
@@ -72,19 +72,19 @@ fn url_and_fields_together() {
     let config = config(
         "
         route = [
-            { url = 'postgres://vm@h:5432/db?pool_size=3', pool_size = 3, port = 5432, min_idle = 1 },
+            { url = 'postgres://vm@localhost:5432/db?pool_size=3', pool_size = 3, port = 5432, min_idle = 1 },
         ]
         ",
     );
     assert_eq!(config.routes[0].pool.size, 3);
     assert_eq!(config.routes[0].pool.min_idle, 1);
     let found = errors(
-        "[[route]]\nurl = 'postgres://vm@h:5432/db?pool_size=3'\npool_size = 4\nhost = 'g'\n",
+        "[[route]]\nurl = 'postgres://vm@localhost:5432/db?pool_size=3'\npool_size = 4\nhost = '127.0.0.9'\n",
     );
     assert_eq!(
         found,
         [
-            "entrapool.toml:4: host is \"g\" here but \"h\" in the route's url; keep one of them",
+            "entrapool.toml:4: host is \"127.0.0.9\" here but \"localhost\" in the route's url; keep one of them",
             "entrapool.toml:3: pool_size is \"4\" here but \"3\" in the route's url; keep one of them",
         ]
     );
@@ -107,7 +107,7 @@ max_wait = 30
 level = 'info'
 
 [[route]]
-url = 'postgres://h/db?idel_timeout=1s'
+url = 'postgres://localhost/db?idel_timeout=1s'
 pool_sise = 20
 
 [[route]]
@@ -142,28 +142,28 @@ listen = ['127.0.0.1:1']
 fn keys_in_the_wrong_place() {
     let table = [
         (
-            "[[route]]\nurl = 'postgres://vm@h'\nworkers = 2\n",
+            "[[route]]\nurl = 'postgres://vm@localhost'\nworkers = 2\n",
             "entrapool.toml:3: \"workers\" is not a key of a route but of the program; \
              write it above the first [[route]]",
         ),
         (
-            "pool_size = 2\n[[route]]\nurl = 'postgres://vm@h'\n",
+            "pool_size = 2\n[[route]]\nurl = 'postgres://vm@localhost'\n",
             "entrapool.toml:1: \"pool_size\" is a key of a route; write it below a [[route]]",
         ),
         (
-            "log = 'json'\n[[route]]\nurl = 'postgres://vm@h'\n",
+            "log = 'json'\n[[route]]\nurl = 'postgres://vm@localhost'\n",
             "entrapool.toml:1: \"log\" is a section; write [log] and its keys below it",
         ),
         (
-            "config = 'x'\n[[route]]\nurl = 'postgres://vm@h'\n",
+            "config = 'x'\n[[route]]\nurl = 'postgres://vm@localhost'\n",
             "entrapool.toml:1: key \"config\" is not known; entrapool --help lists all keys",
         ),
         (
-            "[route]\nurl = 'postgres://vm@h'\n",
+            "[route]\nurl = 'postgres://vm@localhost'\n",
             "entrapool.toml:1: there can be several routes; write [[route]] with double brackets",
         ),
         (
-            "route = ['postgres://vm@h']\n",
+            "route = ['postgres://vm@localhost']\n",
             "entrapool.toml:1: a route is a table, not a TOML string",
         ),
         (
@@ -176,22 +176,22 @@ fn keys_in_the_wrong_place() {
              postgres://USER@HOST[:PORT][/DATABASE][?key=value&...]",
         ),
         (
-            "[[route]]\nurl = 'postgres://vm@h'\npassword = 'hunter2'\n",
+            "[[route]]\nurl = 'postgres://vm@localhost'\npassword = 'hunter2'\n",
             "entrapool.toml:3: route key \"password\" is not known; a password is never written \
              here: use identity = \"password-file\" with password_file",
         ),
         (
-            "[[route]]\nurl = 'postgres://vm@h'\npool_size = 1.5\n",
+            "[[route]]\nurl = 'postgres://vm@localhost'\npool_size = 1.5\n",
             "entrapool.toml:3: pool_size: a number with a fraction is given, but a whole number \
              is expected",
         ),
         (
-            "[[route]]\nurl = 'postgres://vm@h'\ndatabases = []\n",
+            "[[route]]\nurl = 'postgres://vm@localhost'\ndatabases = []\n",
             "entrapool.toml:3: databases: the list is empty; name at least one, or leave the key \
              out",
         ),
         (
-            "[[route]]\nurl = 'postgres://vm@h'\ntls = true\n",
+            "[[route]]\nurl = 'postgres://vm@localhost'\ntls = true\n",
             "entrapool.toml:3: tls: a boolean is given, but one of negotiate, direct, strict, off \
              is expected",
         ),
@@ -217,10 +217,10 @@ fn both_engines_with_fields() {
         packet_size = 8_192
         [[route]]
         engine = 'postgres'
-        host = 'db.example.com'
+        host = 'db.postgres.database.azure.com'
         user = 'vm'
         [[route]]
-        url = 'mssql://other/db'
+        url = 'mssql://127.0.0.9/db'
         port = 1433
         engine = 'sqlserver'
         listen = '127.0.0.1:1434'
@@ -246,14 +246,14 @@ listen = '/run/x'
 client_cert_file = 'c.pem'
 trust_session_state = true
 [[route]]
-host = 'h'
+host = 'localhost'
 user = 'vm'
 name = 'orders'
 client_tls = 'off'
 [[route]]
 engine = 'mysql'
 [[route]]
-url = 'sqlserver://vm@h/db'
+url = 'sqlserver://vm@localhost/db'
 engine = 'postgres'
 listen = '127.0.0.1:5433'
 ",
@@ -278,7 +278,7 @@ listen = '127.0.0.1:5433'
 
 #[test]
 fn dotted_keys_are_sections() {
-    let config = config("log.level = 'warn'\nroute = [{ url = 'postgres://vm@h' }]\n");
+    let config = config("log.level = 'warn'\nroute = [{ url = 'postgres://vm@localhost' }]\n");
     assert_eq!(config.log.level, "warn");
 }
 
@@ -321,7 +321,8 @@ fn a_missing_or_huge_file() {
 
 #[test]
 fn no_text_makes_the_reader_panic() {
-    let text = "a = \"\\u00e4\"\n[[route]]\nurl = 'postgres://ü@h'\nlog.level = [1, {}]\n\u{0}[x";
+    let text =
+        "a = \"\\u00e4\"\n[[route]]\nurl = 'postgres://ü@localhost'\nlog.level = [1, {}]\n\u{0}[x";
     for (end, _) in text.char_indices() {
         read_text(
             Path::new("x.toml"),

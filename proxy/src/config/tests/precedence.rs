@@ -28,7 +28,7 @@ max_wait = '2min'
 timeout = '2s'
 on_failure = 'serve'
 [[route]]
-url = 'postgres://vm@file.example.com'
+url = 'postgres://vm@file.postgres.database.azure.com'
 ";
 
 #[test]
@@ -46,7 +46,10 @@ fn the_file_alone() {
     assert_eq!(config.drain.max_wait, Duration::from_secs(120));
     assert_eq!(config.start.timeout, Duration::from_secs(2));
     assert_eq!(config.start.on_failure, OnStartFailure::Serve);
-    assert_eq!(config.routes[0].upstream.host, "file.example.com");
+    assert_eq!(
+        config.routes[0].upstream.host,
+        "file.postgres.database.azure.com"
+    );
 }
 
 #[test]
@@ -91,10 +94,16 @@ fn routes_replace_each_other() {
     let path = path.to_str().unwrap();
     let env = MapEnvironment::default()
         .with("ENTRAPOOL_CONFIG", path)
-        .with("ENTRAPOOL_ROUTE", "postgres://vm@env.example.com");
+        .with(
+            "ENTRAPOOL_ROUTE",
+            "postgres://vm@env.postgres.database.azure.com",
+        );
     let loaded = try_load(&[], &env).unwrap();
     assert_eq!(loaded.config.routes.len(), 1);
-    assert_eq!(loaded.config.routes[0].upstream.host, "env.example.com");
+    assert_eq!(
+        loaded.config.routes[0].upstream.host,
+        "env.postgres.database.azure.com"
+    );
     assert_eq!(
         loaded.notes[0],
         "the routes of the environment replace those of the file"
@@ -102,7 +111,10 @@ fn routes_replace_each_other() {
 
     let loaded = try_load(&[PLAIN], &env).unwrap();
     assert_eq!(loaded.config.routes.len(), 1);
-    assert_eq!(loaded.config.routes[0].upstream.host, "db.example.com");
+    assert_eq!(
+        loaded.config.routes[0].upstream.host,
+        "db.postgres.database.azure.com"
+    );
     assert_eq!(
         loaded.notes[..2],
         [
@@ -117,7 +129,10 @@ fn routes_replace_each_other_whatever_they_speak() {
     let (_directory, path) = file(FILE);
     let env = MapEnvironment::default()
         .with("ENTRAPOOL_CONFIG", path.to_str().unwrap())
-        .with("ENTRAPOOL_ROUTE", "sqlserver://env.example.com/app");
+        .with(
+            "ENTRAPOOL_ROUTE",
+            "sqlserver://env.database.windows.net/app",
+        );
     let engine = |arguments: &[&str]| {
         let config = try_load(arguments, &env).unwrap().config;
         assert_eq!(config.routes.len(), 1);
@@ -154,26 +169,38 @@ fn numbered_routes_are_in_order() {
     let env = MapEnvironment::default()
         .with(
             "ENTRAPOOL_ROUTE_10",
-            "postgres://vm@ten?listen=127.0.0.1:10",
+            "postgres://vm@127.0.0.10?listen=127.0.0.1:10",
         )
-        .with("ENTRAPOOL_ROUTE_2", "postgres://vm@two?listen=127.0.0.1:2")
-        .with("ENTRAPOOL_ROUTE_0", "postgres://vm@zero?listen=127.0.0.1:1")
-        .with("ENTRAPOOL_ROUTE", "postgres://vm@bare?listen=127.0.0.1:5");
+        .with(
+            "ENTRAPOOL_ROUTE_2",
+            "postgres://vm@127.0.0.2?listen=127.0.0.1:2",
+        )
+        .with(
+            "ENTRAPOOL_ROUTE_0",
+            "postgres://vm@127.0.0.1?listen=127.0.0.1:1",
+        )
+        .with(
+            "ENTRAPOOL_ROUTE",
+            "postgres://vm@127.0.0.5?listen=127.0.0.1:5",
+        );
     let routes = try_load(&[], &env).unwrap().config.routes;
     let hosts: Vec<&str> = routes
         .iter()
         .map(|route| route.upstream.host.as_str())
         .collect();
-    assert_eq!(hosts, ["bare", "zero", "two", "ten"]);
+    assert_eq!(hosts, ["127.0.0.5", "127.0.0.1", "127.0.0.2", "127.0.0.10"]);
 }
 
 #[test]
 fn a_route_of_a_variable_is_named_by_it() {
-    let env = MapEnvironment::default().with("ENTRAPOOL_ROUTE_1", "postgres://vm@h/db?pool_size=0");
+    let env = MapEnvironment::default().with(
+        "ENTRAPOOL_ROUTE_1",
+        "postgres://vm@localhost/db?pool_size=0",
+    );
     assert_eq!(
         errors(&[], &env),
         [
-            "ENTRAPOOL_ROUTE_1 (postgres://vm@h/db): pool_size: 0 is out of range; \
+            "ENTRAPOOL_ROUTE_1 (postgres://vm@localhost/db): pool_size: 0 is out of range; \
              allowed: 1 to 10000"
         ]
     );

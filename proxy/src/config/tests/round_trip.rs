@@ -8,10 +8,10 @@ use proptest::prelude::*;
 
 use super::{PLAIN, try_load};
 use crate::config::{
-    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Control, Dialect, Drain, HostPort,
-    IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure, PinOnExec, PoolLimits,
-    PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream,
-    Workload, keys, render,
+    Admission, CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Control, Dialect, Drain,
+    HostPort, IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure, PinOnExec,
+    PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode,
+    Upstream, Workload, keys, render,
 };
 
 /// Everything that any source may want, so that each can be written.
@@ -43,7 +43,7 @@ proptest! {
 
 #[test]
 fn every_key_is_shown_and_no_secret() {
-    for url in [PLAIN, "sqlserver://h/db"] {
+    for url in [PLAIN, "sqlserver://localhost/db"] {
         let config = super::config(&[url]);
         let engine = config.routes[0].engine();
         let text = render(&config);
@@ -147,10 +147,16 @@ fn routes() -> impl Strategy<Value = Route> {
         "/[a-zA-Z \"'\\\\é]{1,9}".prop_map(|path| Listen::Unix(path.into())),
     ];
     let databases = option::of((texts(), texts()).prop_map(|(one, two)| vec![one, two]));
-    let start = (texts(), listen, databases);
+    let start = (texts(), listen, databases, admissions());
     let dialect = (any::<bool>(), postgres(), tds());
     (start, dialect, upstreams(), identities(), pools()).prop_map(
-        |((name, listen, databases), (is_tds, postgres, tds), upstream, identity, pool)| {
+        |(
+            (name, listen, databases, admission),
+            (is_tds, postgres, tds),
+            upstream,
+            identity,
+            pool,
+        )| {
             let first = databases.as_ref().map(|names| names[0].clone());
             let (listen, dialect) = if is_tds {
                 let listen = match listen {
@@ -182,12 +188,20 @@ fn routes() -> impl Strategy<Value = Route> {
                 dialect,
                 listen,
                 upstream,
+                admission,
                 databases,
                 identity,
                 pool,
             }
         },
     )
+}
+
+fn admissions() -> impl Strategy<Value = Admission> {
+    let uids = proptest::collection::btree_set(0..u32::MAX, 1..4);
+    let uids = option::of(uids.prop_map(|uids| uids.into_iter().collect()));
+    let per_peer = option::of(1..=1_000_000_usize);
+    (uids, per_peer).prop_map(|(uids, per_peer)| Admission { uids, per_peer })
 }
 
 fn postgres() -> impl Strategy<Value = PostgresOptions> {
@@ -246,6 +260,7 @@ fn upstreams() -> impl Strategy<Value = Upstream> {
                 port,
                 connect_to,
                 server_name,
+                allow_any_host: true,
                 tls,
                 ca_file: ca_file.map(Into::into),
                 connect_timeout,

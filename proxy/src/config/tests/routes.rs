@@ -1,9 +1,9 @@
 //! What involves several keys of a route, or several routes.
 
 use super::{PLAIN, config, errors, plain, plain_error, route, route_error};
-use crate::config::{HostPort, Listen, MapEnvironment, TlsMode};
+use crate::config::{Admission, HostPort, Listen, MapEnvironment, TlsMode};
 
-const OTHER: &str = "postgres://my-vm@other.example.com/app";
+const OTHER: &str = "postgres://my-vm@other.postgres.database.azure.com/app";
 
 #[test]
 fn sockets() {
@@ -108,7 +108,7 @@ fn the_default_database_is_allowed() {
         message.contains("does not contain the default database \"app\""),
         "{message}"
     );
-    let route = route("postgres://vm@h?databases=other");
+    let route = route("postgres://vm@localhost?databases=other");
     assert_eq!(route.databases.unwrap(), ["other"]);
 }
 
@@ -127,7 +127,7 @@ fn connect_to_takes_the_port_of_the_route() {
         ("fd00::1", target("fd00::1", 6000)),
     ];
     for (text, wanted) in table {
-        let url = format!("postgres://vm@h:6000/db?connect_to={text}");
+        let url = format!("postgres://vm@db.postgres.database.azure.com:6000/db?connect_to={text}");
         assert_eq!(route(&url).upstream.connect_to, wanted, "{text}");
     }
 }
@@ -141,7 +141,10 @@ fn no_tls_only_with_a_password_on_this_machine() {
     }
     plain(&format!("{password}&connect_to=127.0.0.1:1"));
     let message = plain_error(password);
-    assert!(message.contains("db.example.com is none"), "{message}");
+    assert!(
+        message.contains("db.postgres.database.azure.com is none"),
+        "{message}"
+    );
     let message = route_error(&format!(
         "postgres://vm@127.0.0.1/db?{password}&connect_to=10.0.0.1"
     ));
@@ -159,7 +162,7 @@ fn every_error_of_every_route_is_told() {
         &[
             "--workers",
             "0",
-            "postgres://h/db?pool_size=0&frob=1&wait_timeout=x",
+            "postgres://localhost/db?pool_size=0&frob=1&wait_timeout=x",
             "postgres://vm@h2?listen=1.2.3.4:5&min_idle=11",
             "nonsense",
         ],
@@ -173,15 +176,86 @@ fn every_error_of_every_route_is_told() {
         places,
         [
             "ENTRAPOOL_LOG_FROMAT",
-            "ROUTE 1 (postgres://h/db)",
+            "ROUTE 1 (postgres://localhost/db)",
             "ROUTE 3 (nonsense)",
             "--workers",
-            "ROUTE 1 (postgres://h/db)",
-            "ROUTE 1 (postgres://h/db)",
-            "ROUTE 1 (postgres://h/db)",
+            "ROUTE 1 (postgres://localhost/db)",
+            "ROUTE 1 (postgres://localhost/db)",
+            "ROUTE 1 (postgres://localhost/db)",
             "ROUTE 2 (postgres://vm@h2)",
             "ROUTE 2 (postgres://vm@h2)",
         ],
         "{found:#?}"
     );
+}
+
+#[test]
+fn a_token_goes_to_names_of_azure_only() {
+    let table = [
+        // A name that anybody could have got a certificate for.
+        (
+            "postgres://vm@db.example.com/app",
+            "host: db.example.com gets no token",
+        ),
+        (
+            "sqlserver://db.example.com/app",
+            "host: db.example.com gets no token",
+        ),
+        ("sqlserver://10.0.0.4/app", "host: 10.0.0.4 gets no token"),
+        (
+            "postgres://vm@db.postgres.database.azure.com.example.com/app",
+            "allow_any_host=true",
+        ),
+        // Of another cloud.
+        (
+            "sqlserver://db.database.usgovcloudapi.net/app",
+            "set cloud=usgov if it is the right server",
+        ),
+        (
+            "postgres://vm@db.postgres.database.azure.com/app?cloud=china",
+            "cloud=china end in .postgres.database.chinacloudapi.cn; set cloud=public",
+        ),
+        // What is proven counts, not what is written in front.
+        (
+            "postgres://vm@db.postgres.database.azure.com/app?server_name=db.example.com",
+            "server_name: db.example.com gets no token",
+        ),
+        // A name of this machine proves nothing about another one.
+        (
+            "postgres://vm@10.0.0.4/app?server_name=localhost",
+            "server_name: localhost",
+        ),
+        (
+            "postgres://vm@localhost/app?connect_to=10.0.0.4",
+            "host: localhost gets no token",
+        ),
+    ];
+    for (url, wanted) in table {
+        let message = route_error(url);
+        assert!(message.contains(wanted), "{url}: {message}");
+        let question = if url.contains('?') { '&' } else { '?' };
+        assert!(route(&format!("{url}{question}allow_any_host=true")).trusts("evil.example.com"));
+    }
+    for url in [
+        "postgres://vm@db.postgres.database.azure.com/app?connect_to=10.0.0.4",
+        "postgres://vm@10.0.0.4/app?server_name=db.postgres.database.azure.com",
+        "sqlserver://db.database.usgovcloudapi.net/app?cloud=usgov",
+        "sqlserver://pool-ondemand.sql.azuresynapse.net/app",
+        "postgres://vm@127.0.0.1/app?server_name=db.example.com",
+        "sqlserver://db.example.com/app?connect_to=127.0.0.1:1",
+    ] {
+        let route = route(url);
+        assert!(!route.trusts("evil.example.com"), "{url}");
+        assert!(route.trusts("localhost"), "{url}");
+    }
+}
+
+#[test]
+fn users_are_numbers_and_names() {
+    assert_eq!(plain("name=x").admission, Admission::default());
+    let admission = plain("allow_uids=1000,root,0&max_clients_per_peer=3").admission;
+    assert_eq!(admission.uids, Some(vec![0, 1000]));
+    assert_eq!(admission.per_peer, Some(3));
+    let message = plain_error("allow_uids=no-such-user");
+    assert!(message.contains("id -u no-such-user"), "{message}");
 }

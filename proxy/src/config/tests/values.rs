@@ -60,10 +60,10 @@ fn every_documented_default_is_accepted_by_its_own_key() {
     check!(CONFIG HTTP WORKERS AUTHORITY_CA_FILE LOG_FORMAT LOG_LEVEL DRAIN_ACCEPT_FOR DRAIN_MAX_WAIT);
     check!(START_TIMEOUT START_ON_FAILURE CONTROL_LISTEN CONTROL_GROUP);
     check!(URL ENGINE HOST PORT USER DATABASE NAME LISTEN);
-    check!(ALLOW_REMOTE DATABASES IDENTITY CLIENT_ID OBJECT_ID RESOURCE_ID CLOUD);
-    check!(IMDS_ENDPOINT PASSWORD_FILE TLS CA_FILE SERVER_NAME CONNECT_TO CONNECT_TIMEOUT);
+    check!(ALLOW_REMOTE ALLOW_UIDS DATABASES IDENTITY CLIENT_ID OBJECT_ID RESOURCE_ID CLOUD);
+    check!(IMDS_ENDPOINT PASSWORD_FILE ALLOW_ANY_HOST TLS CA_FILE SERVER_NAME CONNECT_TO CONNECT_TIMEOUT);
     check!(CLIENT_TLS CLIENT_CERT_FILE CLIENT_KEY_FILE PACKET_SIZE);
-    check!(POOL_MODE POOL_SIZE MIN_IDLE MAX_CLIENTS WAIT_TIMEOUT IDLE_TIMEOUT MAX_LIFETIME);
+    check!(POOL_MODE POOL_SIZE MIN_IDLE MAX_CLIENTS MAX_CLIENTS_PER_PEER WAIT_TIMEOUT IDLE_TIMEOUT MAX_LIFETIME);
     check!(MIN_TOKEN_REMAINDER TRUST_SESSION_STATE PIN_ON_EXEC);
     let table: Vec<&str> = keys::PROGRAM
         .iter()
@@ -82,6 +82,13 @@ fn bounds_of_a_route() {
             &["0", "10001", "-1", "ten", "1.5", "", "99999999999999999999"],
         ),
         ("max_clients", &["1", "1000000"], &["0", "1000001"]),
+        ("max_clients_per_peer", &["1", "1000000"], &["0", "1000001"]),
+        (
+            "allow_uids",
+            &["0", "4294967294", "1000,0", "root,1000"],
+            &["", "-1", "4294967295", "no-such-user", "0,,1"],
+        ),
+        ("allow_any_host", &["true", "false"], &["yes", "1"]),
         (
             "wait_timeout",
             &["100ms", "1h", "60min"],
@@ -96,13 +103,13 @@ fn bounds_of_a_route() {
             &["statement", "Session"],
         ),
         ("tls", &["negotiate", "direct"], &["on", "require"]),
-        ("cloud", &["public", "usgov", "china"], &["germany"]),
+        ("cloud", &["public"], &["germany"]),
         ("allow_remote", &["true", "false"], &["yes", "1"]),
         ("name", &["a", "primary db"], &["a%0Ab"]),
         (
             "server_name",
-            &["db.example.com", "10.0.0.1", "::1"],
-            &["a b", "a..b", "-%2F"],
+            &["a.postgres.database.azure.com"],
+            &["a b", "a..b", "-%2F", "db.example.com", "10.0.0.1", "::1"],
         ),
         (
             "connect_to",
