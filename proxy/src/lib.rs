@@ -11,5 +11,6 @@ pub mod pool;
 pub mod postgres;
 pub mod server;
 pub mod session;
+pub mod status;
 pub mod tds;
 pub mod upstream;

@@ -300,6 +300,7 @@ impl Connector {
             state,
             stale_at: self.stale_at(token),
             peer,
+            token_generation: token.generation(),
         })
     }
 

@@ -313,6 +313,9 @@ impl Session {
             })
         });
         pins.state = state;
+        let reasons = REASONS.iter().filter(|(effect, _)| state.any(*effect));
+        let reasons = reasons.map(|&(_, reason)| reason);
+        self.registered.entry.pinned_for(reasons);
         for &reason in PinReason::ALL {
             let holds = REASONS
                 .iter()
@@ -320,7 +323,7 @@ impl Session {
             if pins.guard.set(reason, holds) {
                 tracing::debug!(
                     route = self.route.config.name,
-                    pid = self.registered.pid,
+                    pid = self.registered.pid(),
                     reason = reason.value(),
                     pinned = holds,
                     "what keeps a session's backend has changed"
