@@ -10,6 +10,7 @@ mod lease;
 mod limits;
 mod reap;
 mod roll;
+mod valve;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::config::PoolLimits;
 use create::Backoff;
 pub use lease::{Lease, LeaseError};
 pub use limits::Limits;
+use valve::Valve;
 pub use roll::{BackendView, Named, Particulars, View};
 use roll::{Listed, Roll};
 
@@ -76,10 +78,11 @@ struct Route<C: Connect> {
     pools: Mutex<HashMap<C::Key, Arc<Pool<C>>>>,
     /// Pools with waiting clients, no backend and no slot: others give theirs up.
     starving: AtomicUsize,
-    /// How many backends there have been.
+    /// How many backends there have been, attempts included.
     born: AtomicU64,
     /// No more backends are made or kept.
     closed: AtomicBool,
+    valve: Valve,
 }
 
 /// The backends of one key.
@@ -129,6 +132,7 @@ impl<C: Connect> Pools<C> {
             starving: AtomicUsize::new(0),
             born: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            valve: Valve::default(),
         });
         reap::spawn(&route);
         Self { route }
@@ -179,6 +183,7 @@ impl<C: Connect> Pools<C> {
     /// Makes no more backends, closes the idle ones, and the others as they come back.
     pub fn close(&self) {
         self.route.closed.store(true, Ordering::Relaxed);
+        self.route.valve.close();
         let pools = self.route.all();
         self.route
             .pools
@@ -289,8 +294,12 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    fn enter(&self, connection: C::Connection, slot: OwnedSemaphorePermit) -> Box<Entry<C>> {
-        let number = self.route.born.fetch_add(1, Ordering::Relaxed) + 1;
+    fn enter(
+        &self,
+        number: u64,
+        connection: C::Connection,
+        slot: OwnedSemaphorePermit,
+    ) -> Box<Entry<C>> {
         let lifetime = self.route.limits.lifetime();
         let card = self.live.list(number, lifetime, connection.particulars());
         Box::new(Entry {
