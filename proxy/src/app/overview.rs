@@ -116,7 +116,7 @@ fn add_waits(pools: &mut [Pool], sessions: &[registry::View]) {
                 && *session.origin.database == *pool.database
         });
         let longest = waits.map(|session| session.phase_for).max();
-        pool.oldest_wait = Some(longest.unwrap_or_default().as_secs_f64());
+        pool.oldest_wait = Some(seconds(longest.unwrap_or_default()));
     }
 }
 
@@ -129,9 +129,9 @@ fn server(route: &str, view: &View, backend: &BackendView) -> Server {
         database: view.name.database.clone(),
         variant: view.name.variant.clone(),
         state: backend.state.value().to_owned(),
-        state_for: backend.state_for.as_secs_f64(),
-        age: backend.age.as_secs_f64(),
-        expires_in: backend.expires_in.as_secs_f64(),
+        state_for: seconds(backend.state_for),
+        age: seconds(backend.age),
+        expires_in: seconds(backend.expires_in),
         client: holder.filter(|&number| number != 0),
         address: particulars.peer.map(|peer| peer.to_string()),
         server_pid: particulars.server_pid,
@@ -154,7 +154,7 @@ fn client(session: &registry::View) -> Client {
             Phase::Waiting => ClientState::Waiting,
             Phase::Active => ClientState::Active,
         },
-        state_for: session.phase_for.as_secs_f64(),
+        state_for: seconds(session.phase_for),
         pins: session
             .pins
             .iter()
@@ -192,7 +192,7 @@ fn token(status: TokenStatus) -> Token {
         generation: status.generation,
         usable: status.usable,
         expires_in: status.expires_at.map(until),
-        lifetime: status.lifetime.map(|lifetime| lifetime.as_secs_f64()),
+        lifetime: status.lifetime.map(seconds),
         last_refresh: status.last_success.map(unix),
         next_refresh_in: status.next_refresh.map(until),
         last_error: status.last_error,
@@ -212,15 +212,20 @@ fn error(fault: &Fault) -> Error {
     }
 }
 
+/// To the millisecond: more is noise.
+fn seconds(span: Duration) -> f64 {
+    span.as_millis() as f64 / 1000.0
+}
+
 fn unix(time: SystemTime) -> f64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or(Duration::ZERO).as_secs_f64()
+    seconds(since.unwrap_or(Duration::ZERO))
 }
 
 /// Seconds from now until `time`; negative if that is over.
 fn until(time: SystemTime) -> f64 {
     match time.duration_since(SystemTime::now()) {
-        Ok(left) => left.as_secs_f64(),
-        Err(over) => -over.duration().as_secs_f64(),
+        Ok(left) => seconds(left),
+        Err(over) => -seconds(over.duration()),
     }
 }

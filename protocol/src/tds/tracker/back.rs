@@ -6,7 +6,7 @@ use crate::tds::Violation;
 use crate::tds::effect::Effects;
 use crate::tds::error::ServerError;
 use crate::tds::packet::{self, HEADER, Header, Kind};
-use crate::tds::statements::Statements;
+use crate::tds::statements::{Statements, Watch};
 use crate::tds::token::{DONEPROC, Done, ENVCHANGE, EnvChange, SESSIONSTATE, Token};
 
 /// Largest answer to a question of ours, in bytes.
@@ -564,6 +564,7 @@ impl Tracker {
             return;
         }
         let is_open = self.is_in_transaction();
+        let is_asked = self.dictionary.watch() != Watch::Unasked;
         let transaction = &mut self.transaction;
         let begins = effects.any(Effects::BEGIN);
         if begins {
@@ -573,6 +574,9 @@ impl Tracker {
         let ends = effects.any(Effects::END) && is_open && !begins;
         let is_doubtful = transaction.nested || failed;
         if effects.any(Effects::NAMED_END) && (is_open || begins) || ends && is_doubtful {
+            if !is_asked {
+                return;
+            }
             transaction.doubted = Some((transaction.descriptor, transaction.alias));
             transaction.nested = false;
             self.effects |= Effects::NESTED;
