@@ -2,6 +2,7 @@
 
 mod drain;
 mod health;
+mod house;
 mod observe;
 mod overview;
 mod route;
@@ -18,12 +19,14 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{AdminServer, AdminState};
 use crate::config::cli::Exit;
 use crate::config::{self, Config, OnStartFailure};
+use crate::console::Console;
 use crate::identity::{Identities, IdentityOptions};
 use crate::server::Listener;
 use crate::session::registry::Registry;
 use crate::status;
 use drain::Signals;
 use health::{AppHealth, RouteState};
+use house::Household;
 use observe::TokenObserver;
 use route::RunningRoute;
 
@@ -34,7 +37,10 @@ pub struct App {
     routes: Vec<Arc<RouteState>>,
     health: Arc<AppHealth>,
     admin: Arc<AdminState>,
+    console: Arc<Console>,
     sessions: TaskTracker,
+    /// Somebody has asked for the end as a signal would.
+    stop: CancellationToken,
     /// Ends what lives as long as the process: refresh tasks and the HTTP listener.
     end: CancellationToken,
 }
@@ -86,8 +92,18 @@ impl App {
         }
         let health = Arc::new(AppHealth::new(routes.clone(), Arc::clone(&registry)));
         let admin = Arc::new(AdminState::new(metrics, Arc::clone(&health) as _));
+        let stop = CancellationToken::new();
+        let house = Household {
+            routes: routes.clone(),
+            registry: Arc::clone(&registry),
+            stop: stop.clone(),
+        };
+        let group = config.console.group.clone();
+        let console = Console::new(Arc::clone(&health) as _, Arc::new(house), group);
         Ok(Self {
             config,
+            console: Arc::new(console),
+            stop,
             registry,
             routes,
             health,
@@ -132,12 +148,16 @@ impl App {
         for listener in self.bind().await? {
             let (route, listener) = listener;
             let sessions = self.sessions.clone();
+            let console = Arc::clone(&self.console);
             let stop = stop_accepting.clone();
             tokio::spawn(listener.accept_until(stop, move |client| {
-                route.serve(client, &sessions);
+                route.serve(client, &sessions, &console);
             }));
         }
-        signals.stop().await;
+        tokio::select! {
+            () = signals.stop() => {}
+            () = self.stop.cancelled() => {}
+        }
         self.drain(signals, &stop_accepting).await;
         Ok(())
     }

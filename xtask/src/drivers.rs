@@ -20,6 +20,8 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
             "-p",
             "entrapool",
             "--test",
+            "console",
+            "--test",
             "drivers",
             "--test",
             "tds_drivers",
@@ -46,7 +48,8 @@ fn prepare_python(report: &mut Report) -> anyhow::Result<bool> {
     make.args(["-m", "venv", "--clear"]).arg(&home);
     let mut install = Command::new(home.join("bin/python"));
     install
-        .args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"])
+        .args(["-m", "pip", "install", "--quiet", "--no-deps"])
+        .args(["--only-binary", ":all:"])
         .arg("--requirement")
         .arg(&pins);
     let good = report.command("python environment", &mut make)?
@@ -79,7 +82,7 @@ fn prepare_node(report: &mut Report) -> anyhow::Result<bool> {
 /// Compiles the drivers into the cache that the tests use: it takes seconds once, and then none.
 fn prepare_go(report: &mut Report) -> anyhow::Result<bool> {
     let home = tree::test_environment().join("go");
-    for program in ["pgx_client", "tds/go_mssqldb_client"] {
+    for program in ["pgx_client", "pq_console", "tds/go_mssqldb_client"] {
         let source = tree::root().join(PINS).join(program).with_extension("go");
         let mut build = Command::new("go");
         build

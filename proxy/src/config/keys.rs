@@ -33,6 +33,7 @@ pub(super) static PROGRAM: &[&dyn Described] = &[
     &DRAIN_MAX_WAIT,
     &START_TIMEOUT,
     &START_ON_FAILURE,
+    &CONSOLE_GROUP,
 ];
 
 /// The keys of a route, in the order of telling.
@@ -171,6 +172,15 @@ pub(super) static START_ON_FAILURE: Key<Choice<OnStartFailure>> = Key {
     scope: Scope::VariableFile,
     help: "What happens when start.timeout has passed without a token: exit with code 3, or \
            serve, report not ready, and tell clients the reason.",
+};
+
+pub(super) static CONSOLE_GROUP: Key<Text> = Key {
+    name: "console.group",
+    shape: Text { max: 64 },
+    absent: Absent::Means("nobody else"),
+    scope: Scope::VariableFile,
+    help: "The group, by name or number in /etc/group, whose members may use the console besides \
+           root and the user that entrapool runs as. See console.md.",
 };
 
 pub(super) static URL: Key<Text> = Key {

@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::error::{ConfigErrors, Place};
 use super::file::{FileContent, read_file};
 use super::keys;
-use super::model::{Config, Drain, Log, Start};
+use super::model::{Config, ConsoleAccess, Drain, Log, Start};
 use super::route::{Claims, read_route};
 use super::route_url::read_url;
 use super::settings::{Reader, Settings};
@@ -122,6 +122,7 @@ fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
     let max_wait = reader.value(&keys::DRAIN_MAX_WAIT);
     let timeout = reader.value(&keys::START_TIMEOUT);
     let on_failure = reader.value(&keys::START_ON_FAILURE);
+    let group = reader.value(&keys::CONSOLE_GROUP);
     Some(Config {
         http: http?,
         workers: usize::try_from(workers?).ok()?,
@@ -137,6 +138,7 @@ fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
             timeout: timeout?,
             on_failure: on_failure?,
         },
+        console: ConsoleAccess { group },
         routes: Vec::new(),
     })
 }

@@ -39,9 +39,10 @@ pub use environment::{Environment, MapEnvironment, ProcessEnvironment};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
 pub use model::{
-    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Dialect, Drain, Engine, HostPort,
-    IdentitySpec, Listen, Log, LogFormat, OnStartFailure, PinOnExec, PoolLimits, PoolMode,
-    PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream, Workload,
+    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, ConsoleAccess, Dialect, Drain,
+    Engine, HostPort, IdentitySpec, Listen, Log, LogFormat, OnStartFailure, PinOnExec, PoolLimits,
+    PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream,
+    Workload,
 };
 pub use reference::reference_markdown;
 pub use render::render;

@@ -35,6 +35,11 @@ pub fn render(config: &Config) -> String {
         &keys::START_ON_FAILURE,
         text(config.start.on_failure.as_str()),
     );
+    page.section("\n[console]");
+    page.optional(
+        &keys::CONSOLE_GROUP,
+        config.console.group.as_ref().map(text),
+    );
     for route in &config.routes {
         render_route(&mut page, route);
     }

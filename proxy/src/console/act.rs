@@ -46,7 +46,10 @@ impl Console {
 
     async fn pause(&self, name: Option<&str>) -> Result<(), Report> {
         let levers = self.pick(name)?;
-        let changed = levers.iter().filter(|lever| lever.turn(Turn::Pause)).count();
+        let changed = levers
+            .iter()
+            .filter(|lever| lever.turn(Turn::Pause))
+            .count();
         if changed == 0 {
             return Err(report::already_paused());
         }
@@ -57,7 +60,10 @@ impl Console {
 
     fn resume(&self, name: Option<&str>) -> Result<(), Report> {
         let levers = self.pick(name)?;
-        let changed = levers.iter().filter(|lever| lever.turn(Turn::Resume)).count();
+        let changed = levers
+            .iter()
+            .filter(|lever| lever.turn(Turn::Resume))
+            .count();
         if changed == 0 {
             return Err(report::not_paused());
         }
@@ -152,6 +158,9 @@ async fn settled(levers: &[Arc<dyn Lever>]) {
 }
 
 fn log(command: &str, levers: &[Arc<dyn Lever>]) {
-    let routes: Vec<_> = levers.iter().map(|lever| lever.config().name.as_str()).collect();
+    let routes: Vec<_> = levers
+        .iter()
+        .map(|lever| lever.config().name.as_str())
+        .collect();
     tracing::info!(routes = routes.join(","), "{command} on the console");
 }

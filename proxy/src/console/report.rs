@@ -8,7 +8,10 @@ use super::rights::Stranger;
 use super::{DATABASES, MOST_VISITORS};
 
 pub(super) fn not_allowed(stranger: &Stranger, group: Option<&str>) -> Report {
-    let report = Report::fatal("28000", format!("entrapool: no access to the console: {stranger}"));
+    let report = Report::fatal(
+        "28000",
+        format!("entrapool: no access to the console: {stranger}"),
+    );
     let who = "The console is for the user that entrapool runs as, for root,";
     report.hint(match group {
         Some(group) => format!("{who} and for members of the group {group} (console.group)."),
@@ -29,7 +32,10 @@ pub(super) fn no_randomness(error: &getrandom::Error) -> Report {
 }
 
 pub(super) fn malformed(violation: &Violation) -> Report {
-    Report::fatal("08P01", format!("entrapool: the console can't go on: {violation}"))
+    Report::fatal(
+        "08P01",
+        format!("entrapool: the console can't go on: {violation}"),
+    )
 }
 
 pub(super) fn stopping() -> Report {

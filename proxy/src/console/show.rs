@@ -99,32 +99,44 @@ struct Seat<'a> {
     clients: Vec<&'a Client>,
 }
 
+/// By the route's place, and database.
+type Seats<'a> = BTreeMap<(usize, &'a str), Seat<'a>>;
+
 impl Hall {
     /// Every database that a route is configured with, or that clients have named: each once, in
     /// the order of the routes.
     fn seats(&self) -> Vec<Seat<'_>> {
-        let mut seats = BTreeMap::new();
-        for (at, route) in self.status.routes.iter().enumerate() {
-            let name = &route.name;
-            let mut seat = |database| {
-                seats
-                    .entry((at, database))
-                    .or_insert_with(|| self.seat(route, database))
-            };
-            if let Some(database) = &route.database {
-                seat(database.as_str());
+        let mut seats = Seats::new();
+        for place in self.status.routes.iter().enumerate() {
+            let name = &place.1.name;
+            if let Some(database) = &place.1.database {
+                self.seat_at(&mut seats, place, database);
             }
             for pool in self.status.pools.iter().filter(|pool| pool.route == *name) {
-                seat(pool.database.as_str()).pools.push(pool);
+                let seat = self.seat_at(&mut seats, place, &pool.database);
+                seat.pools.push(pool);
             }
             for server in self.status.servers.iter().filter(|it| it.route == *name) {
-                seat(server.database.as_str()).servers.push(server);
+                let seat = self.seat_at(&mut seats, place, &server.database);
+                seat.servers.push(server);
             }
             for client in self.clients.iter().filter(|client| client.route == *name) {
-                seat(client.database.as_str()).clients.push(client);
+                let seat = self.seat_at(&mut seats, place, &client.database);
+                seat.clients.push(client);
             }
         }
         seats.into_values().collect()
+    }
+
+    fn seat_at<'a, 's>(
+        &'a self,
+        seats: &'s mut Seats<'a>,
+        (number, route): (usize, &'a Route),
+        database: &'a str,
+    ) -> &'s mut Seat<'a> {
+        seats
+            .entry((number, database))
+            .or_insert_with(|| self.seat(route, database))
     }
 
     fn seat<'a>(&'a self, route: &'a Route, database: &'a str) -> Seat<'a> {
@@ -186,7 +198,9 @@ fn name(route: &Route, database: &str) -> String {
 fn token(token: &Token) -> Vec<Value> {
     let failing_for = token.failing_since.map(|since| {
         let now = std::time::SystemTime::now();
-        let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let now = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         seconds(now.as_secs_f64() - since)
     });
     vec![
@@ -222,3 +236,6 @@ fn split(seconds: f64) -> [Value; 2] {
         Value::Number(micros % 1_000_000),
     ]
 }
+
+#[cfg(test)]
+mod tests;

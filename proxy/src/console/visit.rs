@@ -149,8 +149,8 @@ impl Console {
         let database = startup.database.as_deref().unwrap_or_default();
         // It belongs to no route: what ends a route's sessions does not end it.
         let registered = registry.register(length, Origin::new("", database, application));
-        let registered = registered
-            .map_err(|error| (Cause::Internal, report::no_randomness(&error)))?;
+        let registered =
+            registered.map_err(|error| (Cause::Internal, report::no_randomness(&error)))?;
         Ok((registered, place))
     }
 }

@@ -26,9 +26,10 @@ use crate::config::PoolLimits;
 use create::Backoff;
 pub use lease::{Lease, LeaseError};
 pub use limits::Limits;
-use valve::Valve;
 pub use roll::{BackendView, Named, Particulars, View};
 use roll::{Listed, Roll};
+use valve::Valve;
+pub use valve::{Standing, Turn};
 
 /// Makes connections.
 pub trait Connect: Send + Sync + Sized + 'static {

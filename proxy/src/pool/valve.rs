@@ -9,6 +9,29 @@ use entrapool_metrics::Closed;
 
 use super::{Connect, Pool, Pools, Route};
 
+/// What an operator does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Lets clients wait; closes idle backends now and the others as they come back.
+    Pause,
+    /// Lets clients go on, and gives those who wait their whole time anew.
+    Resume,
+    /// Closes idle backends now and the others as they come back; new ones are made instead as they
+    /// are needed.
+    Replace,
+}
+
+/// What came of it so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether clients are held back.
+    pub paused: bool,
+    /// Backends up to this number are closed as they come back.
+    pub outdated: u64,
+    /// How many of them there still are, logins that nobody will use included.
+    pub unsettled: usize,
+}
+
 /// The state of a route's valve.
 #[derive(Debug, Default)]
 pub(super) struct Valve {
@@ -40,54 +63,53 @@ impl Valve {
 }
 
 impl<C: Connect> Pools<C> {
-    /// Lets clients wait until [`Pools::resume`]; closes idle backends now and the others as they
-    /// come back. Returns whether they were let through until now.
-    pub fn pause(&self) -> bool {
-        // In this order: a backend whose number is taken later finds the valve shut.
-        let before = self.route.valve.paused.swap(true, Ordering::SeqCst);
-        self.replace();
-        !before
-    }
-
-    /// Lets clients through again, and gives those who wait their whole time anew. Returns whether
-    /// they were held back until now.
-    pub fn resume(&self) -> bool {
-        let before = self.route.valve.paused.swap(false, Ordering::SeqCst);
-        for pool in self.route.all() {
-            pool.failure.send_replace(None);
-            pool.grow();
+    /// Does what an operator wants; whether clients go on or wait otherwise than before.
+    pub fn turn(&self, turn: Turn) -> bool {
+        let valve = &self.route.valve;
+        match turn {
+            Turn::Pause => {
+                // In this order: a backend whose number is taken later finds the valve shut.
+                let before = valve.paused.swap(true, Ordering::SeqCst);
+                self.replace();
+                !before
+            }
+            Turn::Resume => {
+                let before = valve.paused.swap(false, Ordering::SeqCst);
+                for pool in self.route.all() {
+                    pool.failure.send_replace(None);
+                    pool.grow();
+                }
+                before
+            }
+            Turn::Replace => {
+                self.replace();
+                false
+            }
         }
-        before
     }
 
-    /// Closes idle backends now and the others as they come back; new ones are made instead as
-    /// they are needed.
-    pub fn replace(&self) {
+    /// How things stand.
+    pub fn standing(&self) -> Standing {
+        let paused = self.route.valve.is_paused();
+        let outdated = self.route.valve.outdated.load(Ordering::Relaxed);
+        let pools = self.route.all();
+        let unsettled = pools.iter().map(|pool| {
+            let creating = if paused { pool.creating() } else { 0 };
+            pool.live.up_to(outdated) + creating
+        });
+        Standing {
+            paused,
+            outdated,
+            unsettled: unsettled.sum(),
+        }
+    }
+
+    fn replace(&self) {
         let newest = self.route.born.load(Ordering::SeqCst);
         self.route.valve.outdate(newest);
         for pool in self.route.all() {
             pool.drop_outdated();
         }
-    }
-
-    /// Whether clients are held back.
-    pub fn is_paused(&self) -> bool {
-        self.route.valve.is_paused()
-    }
-
-    /// Backends up to this number are closed as they come back.
-    pub fn outdated(&self) -> u64 {
-        self.route.valve.outdated.load(Ordering::Relaxed)
-    }
-
-    /// How many backends are still to be closed, logins that nobody will use included.
-    pub fn unsettled(&self) -> usize {
-        let pools = self.route.all();
-        let unsettled = pools.iter().map(|pool| {
-            let outdated = pool.live.up_to(self.outdated());
-            outdated + if self.is_paused() { pool.creating() } else { 0 }
-        });
-        unsettled.sum()
     }
 }
 
@@ -95,9 +117,7 @@ impl<C: Connect> Route<C> {
     /// Why the backend of this number may not be lent any more.
     #[inline]
     pub(super) fn outdated(&self, number: u64) -> Option<Closed> {
-        self.valve
-            .is_outdated(number)
-            .then(|| self.why_outdated())
+        self.valve.is_outdated(number).then(|| self.why_outdated())
     }
 
     #[cold]

@@ -9,7 +9,7 @@ use super::connect::{Connector, Key};
 use super::door::{ALPN, Door, DoorError, WRAPPED_VERSIONS};
 use crate::config::{self, PoolMode, TdsOptions, TlsMode};
 use crate::identity::TokenHandle;
-use crate::pool::{Named, Pools, View};
+use crate::pool::{Named, Pools, Standing, Turn, View};
 use crate::session::ending::Ending;
 use crate::session::registry::Registry;
 use crate::upstream::{Tls, TlsError};
@@ -152,6 +152,17 @@ impl Route {
             database: key.database.to_string(),
             variant: in_words(&key.options),
         })
+    }
+
+    /// Holds clients back, lets them go on, or replaces backends.
+    pub fn turn(&self, turn: Turn) -> bool {
+        self.pools.turn(turn)
+    }
+
+    /// What came of that so far.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.pools.standing()
     }
 
     /// Closes idle backends now and the others as they come back.

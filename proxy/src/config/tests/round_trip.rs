@@ -8,10 +8,10 @@ use proptest::prelude::*;
 
 use super::{PLAIN, try_load};
 use crate::config::{
-    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Dialect, Drain, HostPort,
-    IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure, PinOnExec, PoolLimits,
-    PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream,
-    Workload, keys, render,
+    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, ConsoleAccess, Dialect, Drain,
+    HostPort, IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure, PinOnExec,
+    PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode,
+    Upstream, Workload, keys, render,
 };
 
 /// Everything that any source may want, so that each can be written.
@@ -74,6 +74,7 @@ fn configs() -> impl Strategy<Value = Config> {
         any::<bool>(),
         "(info|warn,entrapool=debug)",
         any::<bool>(),
+        option::of("(ops|77|with space)"),
     );
     let times = (
         millis(0, 3_600_000),
@@ -81,36 +82,39 @@ fn configs() -> impl Strategy<Value = Config> {
         millis(1_000, 3_600_000),
     );
     let routes = proptest::collection::vec(routes(), 1..4);
-    (program, times, routes).prop_map(|((workers, json, level, serve), times, mut routes)| {
-        for (index, route) in routes.iter_mut().enumerate() {
-            make_distinct(index, route);
-        }
-        Config {
-            http: SocketAddr::from(([0, 0, 0, 0], 9464)),
-            workers,
-            log: Log {
-                format: if json {
-                    LogFormat::Json
-                } else {
-                    LogFormat::Text
+    (program, times, routes).prop_map(
+        |((workers, json, level, serve, group), times, mut routes)| {
+            for (index, route) in routes.iter_mut().enumerate() {
+                make_distinct(index, route);
+            }
+            Config {
+                http: SocketAddr::from(([0, 0, 0, 0], 9464)),
+                workers,
+                log: Log {
+                    format: if json {
+                        LogFormat::Json
+                    } else {
+                        LogFormat::Text
+                    },
+                    level,
                 },
-                level,
-            },
-            drain: Drain {
-                accept_for: times.0,
-                max_wait: times.1,
-            },
-            start: Start {
-                timeout: times.2,
-                on_failure: if serve {
-                    OnStartFailure::Serve
-                } else {
-                    OnStartFailure::Exit
+                drain: Drain {
+                    accept_for: times.0,
+                    max_wait: times.1,
                 },
-            },
-            routes,
-        }
-    })
+                start: Start {
+                    timeout: times.2,
+                    on_failure: if serve {
+                        OnStartFailure::Serve
+                    } else {
+                        OnStartFailure::Exit
+                    },
+                },
+                console: ConsoleAccess { group },
+                routes,
+            }
+        },
+    )
 }
 
 fn make_distinct(index: usize, route: &mut Route) {

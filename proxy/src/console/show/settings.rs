@@ -12,7 +12,11 @@ use crate::console::history::PERIOD;
 pub(super) fn config(levers: &[Arc<dyn Lever>]) -> Vec<Vec<Value>> {
     let routes: Vec<&config::Route> = levers.iter().map(|lever| lever.config()).collect();
     let sum = |of: fn(&config::Route) -> usize| {
-        routes.iter().map(|&route| of(route)).sum::<usize>().to_string()
+        routes
+            .iter()
+            .map(|&route| of(route))
+            .sum::<usize>()
+            .to_string()
     };
     let each = |of: &dyn Fn(&config::Route) -> String| {
         let mut all: Vec<String> = routes.iter().map(|&route| of(route)).collect();
@@ -23,12 +27,24 @@ pub(super) fn config(levers: &[Arc<dyn Lever>]) -> Vec<Vec<Value>> {
     let mut rows = vec![
         row("listen_addr", each(&|route| address(&route.listen).0), ""),
         row("listen_port", each(&|route| address(&route.listen).1), ""),
-        row("unix_socket_dir", each(&|route| directory(&route.listen)), ""),
+        row(
+            "unix_socket_dir",
+            each(&|route| directory(&route.listen)),
+            "",
+        ),
         row("max_client_conn", sum(|route| route.pool.max_clients), ""),
-        row("default_pool_size", each(&|route| route.pool.size.to_string()), ""),
+        row(
+            "default_pool_size",
+            each(&|route| route.pool.size.to_string()),
+            "",
+        ),
         row("max_db_connections", sum(|route| route.pool.size), ""),
         row("max_user_connections", "0".to_owned(), "0"),
-        row("pool_mode", each(&|route| route.pool.mode.as_str().to_owned()), "auto"),
+        row(
+            "pool_mode",
+            each(&|route| route.pool.mode.as_str().to_owned()),
+            "auto",
+        ),
         row("stats_period", PERIOD.as_secs().to_string(), "60"),
     ];
     rows.extend(routes.iter().flat_map(|route| keys(route)));

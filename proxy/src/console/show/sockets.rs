@@ -60,7 +60,9 @@ pub(super) fn clients(hall: &Hall) -> Vec<Vec<Value>> {
         let waiting = client.state == ClientState::Waiting;
         let row = Row {
             kind: "C",
-            user: route.and_then(|route| route.user.clone()).unwrap_or_default(),
+            user: route
+                .and_then(|route| route.user.clone())
+                .unwrap_or_default(),
             database: hall.name(&client.route, &client.database),
             state: state(client.state).to_owned(),
             address: None,
@@ -97,7 +99,9 @@ pub(super) fn servers(hall: &Hall) -> Vec<Vec<Value>> {
         let route = hall.route(&server.route);
         let row = Row {
             kind: "S",
-            user: route.and_then(|route| route.user.clone()).unwrap_or_default(),
+            user: route
+                .and_then(|route| route.user.clone())
+                .unwrap_or_default(),
             database: hall.name(&server.route, &server.database),
             state: match server.state.as_str() {
                 "cleaning" => "tested".to_owned(),

@@ -99,7 +99,9 @@ fn values(totals: &Totals) -> [Value; 11] {
 
 /// Rates add up; times are weighed by how often there was one.
 fn mean<'a>(all: impl Iterator<Item = &'a Averages> + Clone) -> Averages {
-    let sum = all.clone().fold(Averages::default(), |sum, more| sum.plus(*more));
+    let sum = all
+        .clone()
+        .fold(Averages::default(), |sum, more| sum.plus(*more));
     let weighed = |time: fn(&Averages) -> u64, count: fn(&Averages) -> u64| {
         let of = |one: &Averages| u128::from(time(one)) * u128::from(count(one));
         let (time, count) = all.clone().fold((0, 0), |(time, number), one| {
