@@ -185,19 +185,16 @@ impl Page {
     }
 
     fn key(&mut self, key: &dyn Described, value: impl std::fmt::Display) {
-        let name = key.name();
-        let name = name.split_once('.').map_or(name, |(_, inner)| inner);
-        self.line(format_args!("{name} = {value}"));
+        self.line(format_args!("{} = {value}", within(key)));
     }
 
-    /// A key without a value has no TOML, so its meaning is a comment.
     fn optional(&mut self, key: &dyn Described, value: Option<String>) {
         match (value, key.absent().of(self.engine)) {
             (Some(value), _) => self.key(key, value),
             (None, Some(Absent::Means(meaning))) => {
-                self.line(format_args!("# {} is not set: {meaning}", key.name()));
+                self.line(format_args!("# {} is not set: {meaning}", within(key)));
             }
-            (None, _) => self.line(format_args!("# {} is not set", key.name())),
+            (None, _) => self.line(format_args!("# {} is not set", within(key))),
         }
     }
 
@@ -210,6 +207,12 @@ impl Page {
         self.text.push_str(&line.to_string());
         self.text.push('\n');
     }
+}
+
+/// The key's name within its section.
+fn within(key: &dyn Described) -> &'static str {
+    let name = key.name();
+    name.split_once('.').map_or(name, |(_, inner)| inner)
 }
 
 /// A TOML string.

@@ -84,7 +84,7 @@ async fn prometheus_pgbouncer_exporter() {
         value("pgbouncer_databases_database_current_connections", &named),
         1.0
     );
-    assert_eq!(value("pgbouncer_config_max_client_conn", &[]), 1000.0);
+    assert_eq!(value("pgbouncer_config_max_client_conn", &[]), 10000.0);
 }
 
 fn dsn(proxy: &Sidecar) -> String {

@@ -17,7 +17,7 @@ mod shows;
 
 use std::sync::Arc;
 
-use sidecar::{Shared, Sidecar, shared};
+use sidecar::{Shared, Sidecar};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 /// A sidecar whose route is called `main`, with a database and two backends of its own.

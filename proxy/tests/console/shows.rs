@@ -237,6 +237,10 @@ async fn tokens_and_pins() {
         .batch_execute("create temp table t (n int)")
         .await
         .unwrap();
+    // The server is asked what is left behind the answer.
+    proxy
+        .until(|metrics| metrics.value("entrapool_sessions_pinned", &[]) == 1.0)
+        .await;
     let console = console(&proxy).await;
     let tokens = console.query("SHOW TOKENS", &[]).await.unwrap();
     let [token] = &tokens[..] else {

@@ -336,6 +336,6 @@ fn what_the_rows_say() {
             .find(|row| row[0] == Value::from(key.to_owned()));
         text(row.expect(key), Show::Config, "value")
     };
-    assert_eq!(config("max_client_conn"), "2000");
+    assert_eq!(config("max_client_conn"), "20000");
     assert_eq!(config("route.two.engine"), "sqlserver");
 }
