@@ -1,16 +1,14 @@
 //! A gauge that is absent until it is first set, so that "not known" is never read as 0.
 
-use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use prometheus::{Gauge, GaugeVec};
+use prometheus::GaugeVec;
 
 /// One series of a family; not exposed before the first [`LateGauge::set`].
 #[derive(Debug)]
 pub(crate) struct LateGauge {
     family: GaugeVec,
     labels: Vec<String>,
-    series: OnceLock<Gauge>,
 }
 
 impl LateGauge {
@@ -18,15 +16,18 @@ impl LateGauge {
         Self {
             family: family.clone(),
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
-            series: OnceLock::new(),
         }
     }
 
-    /// Takes a lock and allocates the first time, never after.
+    /// Takes a lock, and allocates the first time.
     pub(crate) fn set(&self, value: f64) {
-        self.series
-            .get_or_init(|| self.family.with_label_values(&self.labels))
-            .set(value);
+        self.family.with_label_values(&self.labels).set(value);
+    }
+
+    /// From now on it is absent again.
+    pub(crate) fn unset(&self) {
+        // It may never have been set.
+        let _ = self.family.remove_label_values(&self.labels);
     }
 }
 

@@ -155,6 +155,12 @@ impl RouteMetrics {
         self.pool_size.set(pool_size as f64);
         self.max_clients.set(max_clients as f64);
     }
+
+    /// The route is not served any more: it has no limits.
+    pub fn forget_limits(&self) {
+        self.pool_size.unset();
+        self.max_clients.unset();
+    }
 }
 
 fn per_value<'a, L: Label>(

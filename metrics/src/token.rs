@@ -82,6 +82,14 @@ impl TokenMetrics {
         }
     }
 
+    /// The refresh task has ended, and the token is nobody's any more: an alert on its expiry
+    /// would be about nothing.
+    pub fn forget(&self) {
+        self.expiry.unset();
+        self.lifetime.unset();
+        self.last_success.unset();
+    }
+
     /// An HTTP request to the source ended: with a status, or with no answer at all.
     pub fn http_response(&self, status: Option<u16>) {
         self.http_responses.inc(HttpStatus::from(status));

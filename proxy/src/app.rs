@@ -1,11 +1,16 @@
 //! The running program: what `main` builds from the configuration and runs to its end.
 
+mod doors;
 mod drain;
+mod files;
 mod health;
 mod house;
+mod making;
 mod observe;
 mod overview;
+mod reload;
 mod route;
+mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -13,37 +18,48 @@ mod tests;
 use std::sync::Arc;
 
 use entrapool_metrics::Metrics;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminServer, AdminState};
 use crate::config::cli::Exit;
-use crate::config::{self, Config, OnStartFailure};
+use crate::config::{Config, ConfigErrors, Loaded, OnStartFailure};
 use crate::console::Console;
+use crate::control::{ControlServer, Operated, Order};
 use crate::identity::{Identities, IdentityOptions};
-use crate::server::Listener;
+use crate::log::LogLevel;
 use crate::session::registry::Registry;
 use crate::status;
-use drain::Signals;
-use health::{AppHealth, RouteState};
+use doors::Doors;
+use health::AppHealth;
 use house::Household;
+use making::Making;
 use observe::TokenObserver;
-use route::RunningRoute;
+use wishes::{Manner, Wish, Wishes};
 
 /// A program that is ready to run.
 pub struct App {
     config: Config,
+    making: Making,
     registry: Arc<Registry>,
-    routes: Vec<Arc<RouteState>>,
     health: Arc<AppHealth>,
     admin: Arc<AdminState>,
-    console: Arc<Console>,
     sessions: TaskTracker,
-    /// Somebody has asked for the end as a signal would.
-    stop: CancellationToken,
     /// Ends what lives as long as the process: refresh tasks and the HTTP listener.
     end: CancellationToken,
 }
+
+/// What whoever started the program lends it, so that it can be changed while it runs.
+pub struct Operation {
+    /// Reads the configuration again, from where it came.
+    pub load: Loader,
+    /// How much is logged.
+    pub log: Arc<LogLevel>,
+}
+
+/// Reads the configuration.
+pub type Loader = Arc<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
 
 /// Why a program can't run or has ended, other than well.
 #[derive(Debug, thiserror::Error)]
@@ -74,38 +90,25 @@ impl App {
     /// # Errors
     /// A route or an identity that can't work: the configuration is at fault.
     pub fn new(config: Config) -> Result<Self, Fault> {
-        let configuration = |error: &dyn std::error::Error| Fault::new(Exit::Configuration, error);
         let metrics = Arc::new(Metrics::new());
         let registry = Arc::<Registry>::default();
         let end = CancellationToken::new();
         let observer = Arc::new(TokenObserver(Arc::clone(&metrics)));
-        let mut identities = Identities::new(observer, end.clone(), IdentityOptions::default())
-            .map_err(|error| configuration(&error))?;
-        let mut routes = Vec::new();
-        for route in &config.routes {
-            let token = identities
-                .handle(&route.identity, route::audience(route.engine()))
-                .map_err(|error| configuration(&error))?;
-            let route = RunningRoute::new(route, token.clone(), &metrics, &registry)
-                .map_err(|error| configuration(&error))?;
-            routes.push(Arc::new(RouteState::new(route, token)));
-        }
-        let health = Arc::new(AppHealth::new(routes.clone(), Arc::clone(&registry)));
-        let admin = Arc::new(AdminState::new(metrics, Arc::clone(&health) as _));
-        let stop = CancellationToken::new();
-        let house = Household {
-            routes: routes.clone(),
+        let identities = Identities::new(observer, end.clone(), IdentityOptions::default())
+            .map_err(|error| Fault::new(Exit::Configuration, error))?;
+        let mut making = Making {
+            identities,
+            metrics: Arc::clone(&metrics),
             registry: Arc::clone(&registry),
-            stop: stop.clone(),
         };
-        let group = config.console.group.clone();
-        let console = Console::new(Arc::clone(&health) as _, Arc::new(house), group);
+        let routes = config.routes.iter().map(|route| making.route(route));
+        let routes = routes.collect::<Result<Vec<_>, Fault>>()?;
+        let health = Arc::new(AppHealth::new(routes, Arc::clone(&registry)));
+        let admin = Arc::new(AdminState::new(metrics, Arc::clone(&health) as _));
         Ok(Self {
             config,
-            console: Arc::new(console),
-            stop,
+            making,
             registry,
-            routes,
             health,
             admin,
             sessions: TaskTracker::new(),
@@ -119,46 +122,95 @@ impl App {
         Arc::clone(&self.health) as _
     }
 
-    /// Runs until a signal has ended it.
+    /// Runs until a signal or an order has ended it.
     ///
     /// # Errors
     /// A listener that can't be bound, or no token in time.
-    pub async fn run(self) -> Result<(), Fault> {
-        let mut signals = Signals::new().map_err(|error| Fault::new(Exit::Failure, error))?;
+    pub async fn run(mut self, operation: Operation) -> Result<(), Fault> {
+        let (mut wishes, orders) =
+            Wishes::new().map_err(|error| Fault::new(Exit::Failure, error))?;
         let http = AdminServer::bind(self.config.http)
             .await
             .map_err(|error| Fault::new(Exit::Bind, error))?;
         if let Ok(address) = http.local_addr() {
             tracing::info!(%address, "metrics and probes over HTTP");
         }
+        let control = self.bind_control().await?;
         let serving = tokio::spawn(http.serve(Arc::clone(&self.admin), self.end.clone()));
-        let result = self.serve(&mut signals).await;
+        let operated = Arc::new(Operated {
+            status: self.status(),
+            health: Arc::clone(&self.health) as _,
+            log: Arc::clone(&operation.log),
+            orders: orders.clone(),
+        });
+        let console = self.console(orders);
+        let control = control
+            .map(|control| tokio::spawn(Box::pin(control.serve(operated, self.end.clone()))));
+        let result = self.serve(&mut wishes, &operation, console).await;
         // The last to go, so that probes see the drain.
         self.end.cancel();
         let _ = serving.await;
+        if let Some(control) = control {
+            let _ = control.await;
+        }
         result
     }
 
-    async fn serve(&self, signals: &mut Signals) -> Result<(), Fault> {
+    fn console(&self, orders: mpsc::Sender<Order>) -> Arc<Console> {
+        let house = Household {
+            health: Arc::clone(&self.health),
+            registry: Arc::clone(&self.registry),
+            orders,
+        };
+        let group = self.config.console.group.clone();
+        Arc::new(Console::new(self.status(), Arc::new(house), group))
+    }
+
+    async fn bind_control(&self) -> Result<Option<ControlServer>, Fault> {
+        let control = &self.config.control;
+        let Some(listen) = &control.listen else {
+            return Ok(None);
+        };
+        let bound = ControlServer::bind(listen, control).await;
+        let bound = bound.map_err(|error| Fault::new(Exit::Bind, error))?;
+        tracing::info!(address = bound.address(), "control socket");
+        Ok(Some(bound))
+    }
+
+    async fn serve(
+        &mut self,
+        wishes: &mut Wishes,
+        operation: &Operation,
+        console: Arc<Console>,
+    ) -> Result<(), Fault> {
         tokio::select! {
             started = self.wait_for_tokens() => started?,
-            () = signals.stop() => return Ok(()),
+            _ = wishes.stop("starting") => return Ok(()),
         }
-        let stop_accepting = CancellationToken::new();
-        for listener in self.bind().await? {
-            let (route, listener) = listener;
-            let sessions = self.sessions.clone();
-            let console = Arc::clone(&self.console);
-            let stop = stop_accepting.clone();
-            tokio::spawn(listener.accept_until(stop, move |client| {
-                route.serve(client, &sessions, &console);
-            }));
+        let mut doors = Doors::new(self.sessions.clone(), console);
+        let routes = self.health.serving();
+        let bound = doors.bind(&routes).await?;
+        doors.open(&routes, bound);
+        drop(routes);
+        let manner = loop {
+            match wishes.next().await {
+                Wish::Stop(manner) => break manner,
+                Wish::Reload(asker) => {
+                    let stop = self.reload(asker, &mut doors, wishes, operation);
+                    if let Some(manner) = Box::pin(stop).await {
+                        break manner;
+                    }
+                }
+            }
+        };
+        match manner {
+            Manner::Signal | Manner::Drain => self.drain(wishes, &mut doors).await,
+            Manner::AtOnce => {
+                tracing::warn!(clients = self.registry.len(), "stopping at once");
+                doors.close();
+                self.close();
+            }
         }
-        tokio::select! {
-            () = signals.stop() => {}
-            () = self.stop.cancelled() => {}
-        }
-        self.drain(signals, &stop_accepting).await;
         Ok(())
     }
 
@@ -166,17 +218,15 @@ impl App {
     async fn wait_for_tokens(&self) -> Result<(), Fault> {
         let start = self.config.start;
         let all = async {
-            for route in &self.routes {
+            for route in self.health.serving() {
                 route.token.ready().await;
             }
         };
         if tokio::time::timeout(start.timeout, all).await.is_ok() {
             return Ok(());
         }
-        let reason = self
-            .routes
-            .iter()
-            .find_map(|route| route.token.current().err());
+        let routes = self.health.serving();
+        let reason = routes.iter().find_map(|route| route.token.current().err());
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         match start.on_failure {
             OnStartFailure::Exit => Err(Fault::new(
@@ -192,38 +242,4 @@ impl App {
             }
         }
     }
-
-    /// Binds all listeners, or none.
-    async fn bind(&self) -> Result<Vec<(RunningRoute, Listener)>, Fault> {
-        let mut bound = Vec::new();
-        for state in &self.routes {
-            let config = state.route.config();
-            let listener = Listener::bind(&config.listen).await.map_err(|error| {
-                Fault::new(Exit::Bind, format!("route {}: {} can't be bound: {error}. Is another server listening there? Choose another address with listen=.", config.name, config.listen))
-            })?;
-            bound.push((state, listener));
-        }
-        for (state, listener) in &bound {
-            announce(state.route.config(), &listener.address());
-            state.bound(listener.address());
-            state.route.warm();
-        }
-        Ok(bound
-            .into_iter()
-            .map(|(state, listener)| (state.route.clone(), listener))
-            .collect())
-    }
-}
-
-fn announce(config: &config::Route, address: &str) {
-    tracing::info!(
-        route = config.name,
-        listen = address,
-        upstream = format!("{}:{}", config.upstream.host, config.upstream.port),
-        user = config.user(),
-        identity = config.identity.source.as_str(),
-        pool_mode = config.pool.mode.as_str(),
-        pool_size = config.pool.size,
-        "listening"
-    );
 }

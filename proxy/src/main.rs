@@ -1,21 +1,25 @@
 //! The program: arguments become a configuration, which becomes an [`App`], which runs.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
-use entrapool::app::App;
+use entrapool::app::{App, Operation};
 use entrapool::config::cli::{Cli, CliOptions, Command, Exit};
-use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment};
+use entrapool::config::{self, CtlOptions, Loaded, ProcessEnvironment};
+use entrapool::{ctl, log};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let exit = match Cli::parse().into_command() {
-        Command::Run(options) => loaded(&options).map_or_else(|exit| exit, run),
+        Command::Run(options) => {
+            loaded(&options).map_or_else(|exit| exit, |loaded| run(loaded, options))
+        }
         Command::Check(options) => {
             loaded(&options).map_or_else(|exit| exit, |loaded| check(&loaded))
         }
+        Command::Ctl(options) => operate(&options),
     };
     ExitCode::from(exit.code())
 }
@@ -43,8 +47,31 @@ fn check(loaded: &Loaded) -> Exit {
     }
 }
 
-fn run(loaded: Loaded) -> Exit {
-    start_log(&loaded.config);
+/// Asks a running program.
+fn operate(options: &CtlOptions) -> Exit {
+    let asked = runtime(1).map(|runtime| runtime.block_on(ctl::run(options, &ProcessEnvironment)));
+    match asked {
+        Ok(Ok(answer)) => {
+            // A reader that has seen enough is no failure.
+            let _ = write!(std::io::stdout(), "{answer}");
+            Exit::Clean
+        }
+        Ok(Err(error)) => {
+            eprintln!("{error}");
+            error.exit()
+        }
+        Err(error) => {
+            eprintln!("the runtime could not be started: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+fn run(loaded: Loaded, options: CliOptions) -> Exit {
+    let operation = Operation {
+        log: Arc::new(log::start(&loaded.config.log)),
+        load: Arc::new(move || config::load(&options, &ProcessEnvironment)),
+    };
     if let Err(error) = forbid_core_files() {
         tracing::warn!(%error, "a core file of this process could be written, with its tokens in it");
     }
@@ -57,7 +84,7 @@ fn run(loaded: Loaded) -> Exit {
             Exit::Failure
         })
         .and_then(|runtime| {
-            let ended = runtime.block_on(async { App::new(loaded.config)?.run().await });
+            let ended = runtime.block_on(async { App::new(loaded.config)?.run(operation).await });
             runtime.shutdown_background();
             ended.map_err(|fault| {
                 tracing::error!("{fault}");
@@ -85,19 +112,4 @@ fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
         tokio::runtime::Builder::new_multi_thread()
     };
     builder.worker_threads(workers).enable_all().build()
-}
-
-/// The Azure crates log each new credential, which here is each refresh, and failures that we
-/// log ourselves in better words.
-fn start_log(config: &Config) {
-    let quiet = "azure_identity=warn,azure_core=warn,typespec_client_core=warn";
-    let filter = EnvFilter::builder().parse_lossy(format!("{quiet},{}", config.log.level));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match config.log.format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
 }

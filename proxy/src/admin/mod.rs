@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 pub use health::{Health, RouteHealth, TokenHealth};
+pub use report::{Report, readiness};
 
 use connections::Connections;
 

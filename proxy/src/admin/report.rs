@@ -44,7 +44,7 @@ impl Probe {
 
 /// The body of a probe's answer.
 #[derive(Debug)]
-pub(super) struct Report {
+pub struct Report {
     probe: Probe,
     pub(super) ok: bool,
     /// `None` where routes are not looked at.
@@ -66,7 +66,19 @@ struct Check {
     detail: String,
 }
 
+/// What `/readiness` says.
+#[must_use]
+pub fn readiness(health: &dyn Health) -> Report {
+    Report::new(Probe::Readiness, health)
+}
+
 impl Report {
+    /// Whether all is well.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        self.ok
+    }
+
     pub(super) fn new(probe: Probe, health: &dyn Health) -> Self {
         let routes: Option<Vec<RouteReport>> = match probe {
             Probe::Liveness => None,

@@ -1,44 +1,19 @@
 //! The end: clients are accepted for a while, transactions may finish, then it is over.
 
-use std::io;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-
 use super::App;
+use super::doors::Doors;
+use super::wishes::Wishes;
 use crate::session::registry;
 
 /// How often sessions are told again: some may have been greeted after the last time.
 const REMIND: Duration = Duration::from_millis(100);
 
-/// SIGTERM and SIGINT.
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The next request to stop.
-    pub(super) async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 impl App {
     /// Ends all sessions: at once those that idle, the others when their transaction ends or
     /// `drain.max_wait` is over. A second signal ends the wait.
-    pub(super) async fn drain(&self, signals: &mut Signals, stop_accepting: &CancellationToken) {
+    pub(super) async fn drain(&self, wishes: &mut Wishes, doors: &mut Doors) {
         let limits = self.config.drain;
         self.health.begin_draining();
         tracing::info!(
@@ -48,18 +23,26 @@ impl App {
             "stopping; a second signal stops at once"
         );
         tokio::select! {
-            () = self.finish(stop_accepting) => {}
-            () = signals.stop() => tracing::warn!(clients = self.registry.len(), "stopped at once by a second signal"),
+            () = self.finish(doors) => {}
+            () = wishes.at_once() => tracing::warn!(clients = self.registry.len(), "stopped at once by a second signal"),
         }
-        for state in &self.routes {
+        self.close();
+    }
+
+    /// Nobody is served any more.
+    pub(super) fn close(&self) {
+        for state in self.health.serving() {
             state.route.close();
+        }
+        for route in self.health.retired() {
+            route.close();
         }
         tracing::info!("stopped");
     }
 
-    async fn finish(&self, stop_accepting: &CancellationToken) {
+    async fn finish(&self, doors: &mut Doors) {
         tokio::time::sleep(self.config.drain.accept_for).await;
-        stop_accepting.cancel();
+        doors.close();
         self.sessions.close();
         let ended = async {
             while !self.sessions.is_empty() {

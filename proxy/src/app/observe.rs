@@ -23,6 +23,12 @@ impl TokenMetricsFactory for TokenObserver {
     }
 }
 
+impl Drop for Series {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
+}
+
 impl TokenMetrics for Series {
     fn refreshed(&self, result: RefreshResult, took: Duration, now: SystemTime) {
         let result = match result {

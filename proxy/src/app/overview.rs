@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use entrapool_metrics::{Label, PinReason, State};
 
 use super::health::{AppHealth, RouteState};
+use super::route::RunningRoute;
 use crate::admin::Health;
 use crate::identity::TokenStatus;
 use crate::pool::{BackendView, View};
@@ -20,11 +21,20 @@ impl Source for AppHealth {
     fn status(&self) -> Status {
         let mut pools = Vec::new();
         let mut servers = Vec::new();
-        for state in &self.routes {
-            let route = &state.route.config().name;
-            for view in state.route.pools() {
-                pools.push(pool(route, &view));
-                servers.extend(view.backends.iter().map(|it| server(route, &view, it)));
+        let (serving, retired) = (self.serving(), self.retired());
+        let new = serving.iter().map(|state| (&state.route, false));
+        for (route, is_retired) in new.chain(retired.iter().map(|route| (route, true))) {
+            let name = &route.config().name;
+            for view in route.pools() {
+                let of = |backend: &BackendView| Server {
+                    retired: is_retired,
+                    ..server(name, &view, backend)
+                };
+                servers.extend(view.backends.iter().map(of));
+                pools.push(Pool {
+                    retired: is_retired,
+                    ..pool(name, &view)
+                });
             }
         }
         if pools.iter().any(|pool| pool.waiting > 0) {
@@ -38,14 +48,10 @@ impl Source for AppHealth {
                 started: unix(self.started),
                 draining,
             },
-            routes: self
-                .routes
-                .iter()
-                .map(|state| route(state, draining))
-                .collect(),
+            routes: rows(&serving, &retired, draining),
             pools,
             servers,
-            tokens: tokens(&self.routes),
+            tokens: tokens(&serving),
             errors: self.registry.recent.list().iter().map(error).collect(),
         }
     }
@@ -55,11 +61,30 @@ impl Source for AppHealth {
     }
 }
 
-fn route(state: &Arc<RouteState>, draining: bool) -> Route {
-    let config = state.route.config();
-    let metrics = state.route.metrics();
+/// A route that was removed is there as long as it has sessions.
+fn rows(serving: &[Arc<RouteState>], retired: &[RunningRoute], draining: bool) -> Vec<Route> {
+    let row = |state: &Arc<RouteState>| {
+        let listening_on = state.listening_on.get();
+        let doing = match (draining, listening_on) {
+            (true, _) => Doing::Draining,
+            (false, None) => Doing::Starting,
+            (false, Some(_)) => Doing::Running,
+        };
+        route(&state.route, listening_on, doing)
+    };
+    let mut rows: Vec<Route> = serving.iter().map(row).collect();
+    for old in retired {
+        if !rows.iter().any(|row| row.name == old.config().name) {
+            rows.push(route(old, None, Doing::Draining));
+        }
+    }
+    rows
+}
+
+fn route(route: &RunningRoute, listening_on: Option<&String>, state: Doing) -> Route {
+    let config = route.config();
+    let metrics = route.metrics();
     let count = |now: i64| usize::try_from(now).unwrap_or(0);
-    let listening_on = state.listening_on.get();
     let pinned = |&reason: &PinReason| Pinned {
         reason: reason.value().to_owned(),
         sessions: count(metrics.pins.now(reason)),
@@ -75,14 +100,10 @@ fn route(state: &Arc<RouteState>, draining: bool) -> Route {
         pool_size: config.pool.size,
         min_idle: config.pool.min_idle,
         max_clients: config.pool.max_clients,
-        backends: state.route.backends(),
+        backends: route.backends(),
         clients: count(metrics.clients.now()),
         waiting: count(metrics.clients_waiting.now()),
-        state: match (draining, listening_on) {
-            (true, _) => Doing::Draining,
-            (false, None) => Doing::Starting,
-            (false, Some(_)) => Doing::Running,
-        },
+        state,
         pins: PinReason::ALL
             .iter()
             .map(pinned)
@@ -98,6 +119,7 @@ fn pool(route: &str, view: &View) -> Pool {
         route: route.to_owned(),
         database: view.name.database.clone(),
         variant: view.name.variant.clone(),
+        retired: false,
         active: count(State::Active),
         idle: count(State::Idle),
         cleaning: count(State::Cleaning),
@@ -128,6 +150,7 @@ fn server(route: &str, view: &View, backend: &BackendView) -> Server {
         route: route.to_owned(),
         database: view.name.database.clone(),
         variant: view.name.variant.clone(),
+        retired: false,
         state: backend.state.value().to_owned(),
         state_for: seconds(backend.state_for),
         age: seconds(backend.age),

@@ -1,7 +1,7 @@
 //! The routes of all engines in one closed enum: what the program asks of a route, whatever it
 //! speaks. A new engine is a new variant, and the compiler names the rest.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use entrapool_metrics::{Metrics, Protocol, RouteMetrics};
 use tokio_util::task::TaskTracker;
@@ -20,6 +20,21 @@ use crate::tds;
 pub(super) enum RunningRoute {
     Postgres(Arc<postgres::Route>),
     Tds(Arc<tds::Route>),
+}
+
+/// A route that runs as long as anybody else has it.
+pub(super) enum WeakRoute {
+    Postgres(Weak<postgres::Route>),
+    Tds(Weak<tds::Route>),
+}
+
+impl WeakRoute {
+    pub(super) fn upgrade(&self) -> Option<RunningRoute> {
+        match self {
+            Self::Postgres(route) => route.upgrade().map(RunningRoute::Postgres),
+            Self::Tds(route) => route.upgrade().map(RunningRoute::Tds),
+        }
+    }
 }
 
 /// Why a route can't run.
@@ -69,6 +84,15 @@ impl RunningRoute {
         }
     }
 
+    /// Whether both are the same one.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Postgres(one), Self::Postgres(other)) => Arc::ptr_eq(one, other),
+            (Self::Tds(one), Self::Tds(other)) => Arc::ptr_eq(one, other),
+            (Self::Postgres(_), Self::Tds(_)) | (Self::Tds(_), Self::Postgres(_)) => false,
+        }
+    }
+
     /// The configuration.
     pub(super) fn config(&self) -> &config::Route {
         match self {
@@ -106,6 +130,30 @@ impl RunningRoute {
         match self {
             Self::Postgres(route) => route.warm(),
             Self::Tds(route) => route.warm(),
+        }
+    }
+
+    /// Takes the place of `old`, whose sessions go on: they share their slots. A route that
+    /// speaks something else now shares nothing.
+    pub(super) fn succeed(&self, old: &Self) {
+        match (self, old) {
+            (Self::Postgres(route), Self::Postgres(old)) => route.succeed(old),
+            (Self::Tds(route), Self::Tds(old)) => route.succeed(old),
+            (Self::Postgres(_), Self::Tds(_)) | (Self::Tds(_), Self::Postgres(_)) => {}
+        }
+    }
+
+    /// Serves nobody but the sessions that it has; ends with the last of them.
+    pub(super) fn retire(self) -> WeakRoute {
+        match self {
+            Self::Postgres(route) => {
+                route.retire();
+                WeakRoute::Postgres(Arc::downgrade(&route))
+            }
+            Self::Tds(route) => {
+                route.retire();
+                WeakRoute::Tds(Arc::downgrade(&route))
+            }
         }
     }
 

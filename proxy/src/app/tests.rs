@@ -14,8 +14,10 @@ use crate::status::{self, ClientState, RouteState};
 
 fn config(routes: &[&str]) -> Config {
     let arguments = std::iter::once(&"entrapool").chain(routes);
-    let (Command::Run(options) | Command::Check(options)) =
-        Cli::try_parse_from(arguments).unwrap().into_command();
+    let command = Cli::try_parse_from(arguments).unwrap().into_command();
+    let Command::Run(options) = command else {
+        panic!("{command:?}");
+    };
     load(&options, &MapEnvironment::default()).unwrap().config
 }
 
@@ -50,8 +52,8 @@ async fn it_tells_of_routes_clients_tokens_and_errors() {
     let pins = [PinReason::TempTable, PinReason::Cursor];
     client.entry.pinned_for(pins.into_iter());
     let ending = Ending::because(Cause::WaitTimeout, "30 s");
-    let first = app.routes[0].route.metrics();
-    ending.record(("db", 7), first, &app.registry.recent);
+    let first = app.health.serving()[0].route.metrics().clone();
+    ending.record(("db", 7), &first, &app.registry.recent);
 
     let source = app.status();
     let status = source.status();

@@ -5,6 +5,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use super::ctl::CtlOptions;
 use super::error::Place;
 use super::key::{Described, Scope};
 use super::keys;
@@ -49,6 +50,8 @@ pub enum Command {
     /// Print the effective configuration as TOML, or every error, and exit
     #[command(after_help = short_help(), after_long_help = long_help())]
     Check(CliOptions),
+    /// Operate the running program through its control socket
+    Ctl(CtlOptions),
 }
 
 /// What `run` and `check` take.
@@ -113,16 +116,19 @@ pub enum Exit {
     NoToken,
     /// A listener could not be bound.
     Bind,
+    /// Nobody answers on the control socket.
+    NotRunning,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Clean,
         Self::Failure,
         Self::Configuration,
         Self::NoToken,
         Self::Bind,
+        Self::NotRunning,
     ];
 
     /// The process's exit code.
@@ -134,6 +140,7 @@ impl Exit {
             Self::Configuration => 2,
             Self::NoToken => 3,
             Self::Bind => 4,
+            Self::NotRunning => 5,
         }
     }
 
@@ -141,11 +148,16 @@ impl Exit {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Clean => "clean end, also after SIGTERM; check: the configuration is good",
-            Self::Failure => "anything else",
+            Self::Clean => {
+                "clean end, also after SIGTERM; check: the configuration is good; ctl: done"
+            }
+            Self::Failure => {
+                "anything else; ctl: refused (a bad configuration, no right), or not ready in time"
+            }
             Self::Configuration => "usage or configuration error",
             Self::NoToken => "no token at start (start.timeout passed, start.on_failure=exit)",
             Self::Bind => "a listener could not be bound",
+            Self::NotRunning => "ctl: nobody answers on the control socket",
         }
     }
 }

@@ -67,6 +67,44 @@ fn socket_file(text: &str) -> Result<PathBuf, Problem> {
     Ok(file)
 }
 
+/// Where the program is operated: a socket file, or an address that only this machine reaches.
+pub(super) struct ControlListener;
+
+impl Shape for ControlListener {
+    type Out = Listen;
+
+    fn read(&self, raw: &Raw) -> Result<Listen, Problem> {
+        let Raw::Text(text) = raw else {
+            return Err(wrong_type(raw, "a path in quotes"));
+        };
+        if text.starts_with('/') {
+            check_text(text, SOCKET_PATH_MAX)?;
+            if text.ends_with('/') {
+                return Err(Problem::new(format!(
+                    "\"{text}\" is a directory; name the socket in it, such as \
+                     \"{text}control.sock\""
+                )));
+            }
+            return Ok(Listen::Unix(PathBuf::from(text)));
+        }
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().to_canonical().is_loopback() => Ok(Listen::Tcp(address)),
+            Ok(address) => Err(Problem::new(format!(
+                "{address} is not loopback: whoever reaches it could stop the program; use \
+                 127.0.0.1, [::1] or the path of a Unix socket"
+            ))),
+            Err(_) => Err(Problem::new(format!(
+                "\"{text}\" is neither the path of a Unix socket, such as \
+                 \"/run/entrapool/control.sock\", nor an IP address with a port"
+            ))),
+        }
+    }
+
+    fn range(&self) -> String {
+        "/PATH or IP:PORT (loopback)".to_owned()
+    }
+}
+
 /// A host name or an IP address.
 pub(super) struct HostName;
 

@@ -8,7 +8,7 @@ mod sqlserver;
 use std::time::Duration;
 
 use super::dialect::TlsWord;
-use super::endpoint::{DialTarget, HostName, ImdsEndpoint, Listener};
+use super::endpoint::{ControlListener, DialTarget, HostName, ImdsEndpoint, Listener};
 use super::identity::IdentityKind;
 use super::key::{Absent, Described, Key, Scope};
 use super::model::{Cloud, Engine, LogFormat, OnStartFailure, PoolMode};
@@ -33,6 +33,8 @@ pub(super) static PROGRAM: &[&dyn Described] = &[
     &DRAIN_MAX_WAIT,
     &START_TIMEOUT,
     &START_ON_FAILURE,
+    &CONTROL_LISTEN,
+    &CONTROL_GROUP,
     &CONSOLE_GROUP,
 ];
 
@@ -174,13 +176,32 @@ pub(super) static START_ON_FAILURE: Key<Choice<OnStartFailure>> = Key {
            serve, report not ready, and tell clients the reason.",
 };
 
+pub(super) static CONTROL_LISTEN: Key<ControlListener> = Key {
+    name: "control.listen",
+    shape: ControlListener,
+    absent: Absent::Means("nobody can"),
+    scope: Scope::VariableFile,
+    help: "Where `entrapool ctl` operates the running program: the path of a Unix socket (mode \
+           0600, for the same user and root), such as /run/entrapool/control.sock, which is where \
+           ctl looks; or a loopback address, which every user of the machine can reach.",
+};
+
+pub(super) static CONTROL_GROUP: Key<Text> = Key {
+    name: "control.group",
+    shape: Text { max: 64 },
+    absent: Absent::Means("none"),
+    scope: Scope::VariableFile,
+    help: "A group, by name or number, whose members may use the control socket as well; it has \
+           mode 0660 then.",
+};
+
 pub(super) static CONSOLE_GROUP: Key<Text> = Key {
     name: "console.group",
     shape: Text { max: 64 },
-    absent: Absent::Means("nobody else"),
+    absent: Absent::Means("none"),
     scope: Scope::VariableFile,
-    help: "The group, by name or number in /etc/group, whose members may use the console besides \
-           root and the user that entrapool runs as. See console.md.",
+    help: "A group, by name or number, whose members may use the console besides root and the user \
+           that entrapool runs as. See console.md.",
 };
 
 pub(super) static URL: Key<Text> = Key {

@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::error::{ConfigErrors, Place};
 use super::file::{FileContent, read_file};
 use super::keys;
-use super::model::{Config, ConsoleAccess, Drain, Log, Start};
+use super::model::{Config, ConsoleAccess, Control, Drain, Listen, Log, Start};
 use super::route::{Claims, read_route};
 use super::route_url::read_url;
 use super::settings::{Reader, Settings};
@@ -52,10 +52,12 @@ pub fn load(cli: &CliOptions, env: &dyn Environment) -> Result<Loaded, ConfigErr
     let layers = vec![&flags, &variables.settings, &file.settings];
     let mut program = Reader::new(layers, &mut errors);
     let rest = read_program(&mut program);
-    let http = program.place(&keys::HTTP);
     let mut claims = Claims::default();
     if let Some(config) = &rest {
-        claims.claim_http(config.http, http);
+        claims.claim_for(&mut program, &keys::HTTP, Listen::Tcp(config.http));
+        if let Some(listen) = &config.control.listen {
+            claims.claim_for(&mut program, &keys::CONTROL_LISTEN, listen.clone());
+        }
     }
     let mut routes = Vec::new();
     for settings in &written {
@@ -122,7 +124,8 @@ fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
     let max_wait = reader.value(&keys::DRAIN_MAX_WAIT);
     let timeout = reader.value(&keys::START_TIMEOUT);
     let on_failure = reader.value(&keys::START_ON_FAILURE);
-    let group = reader.value(&keys::CONSOLE_GROUP);
+    let control = read_control(reader);
+    let group = reader.given(&keys::CONSOLE_GROUP);
     Some(Config {
         http: http?,
         workers: usize::try_from(workers?).ok()?,
@@ -138,7 +141,20 @@ fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
             timeout: timeout?,
             on_failure: on_failure?,
         },
+        control,
         console: ConsoleAccess { group },
         routes: Vec::new(),
     })
+}
+
+fn read_control(reader: &mut Reader<'_>) -> Control {
+    let listen = reader.given(&keys::CONTROL_LISTEN);
+    let group = reader.given(&keys::CONTROL_GROUP);
+    if group.is_some() && !matches!(listen, Some(Listen::Unix(_))) {
+        reader.reject(
+            &keys::CONTROL_GROUP,
+            "only a Unix socket has a group; give control.listen a path, or leave this out",
+        );
+    }
+    Control { listen, group }
 }

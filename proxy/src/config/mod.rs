@@ -12,7 +12,9 @@
 pub mod cli;
 
 mod azure_host;
+mod ctl;
 mod dialect;
+mod diff;
 mod endpoint;
 mod environment;
 mod error;
@@ -35,15 +37,18 @@ mod variables;
 mod tests;
 
 pub use cli::CliOptions;
+pub use ctl::{CtlCommand, CtlOptions, CtlOutput, control_address};
+pub use diff::{Applies, Change, Kind, diff};
 pub use environment::{Environment, MapEnvironment, ProcessEnvironment};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
 pub use model::{
-    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, ConsoleAccess, Dialect, Drain,
-    Engine, HostPort, IdentitySpec, Listen, Log, LogFormat, OnStartFailure, PinOnExec, PoolLimits,
-    PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode, Upstream,
-    Workload,
+    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, ConsoleAccess, Control, Dialect,
+    Drain, Engine, HostPort, IdentitySpec, Listen, Log, LogFormat, OnStartFailure, PinOnExec,
+    PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode,
+    Upstream, Workload,
 };
 pub use reference::reference_markdown;
 pub use render::render;
 pub use route_url::RouteUrl;
+pub use shape::log_filter;

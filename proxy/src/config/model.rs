@@ -24,6 +24,8 @@ pub struct Config {
     pub drain: Drain,
     /// What happens until the first tokens are there.
     pub start: Start,
+    /// Who may operate the running program, and where.
+    pub control: Control,
     /// Who may use the console.
     pub console: ConsoleAccess,
     /// One listener each; never empty, listeners and names are distinct.
@@ -82,6 +84,15 @@ pub struct Start {
     pub timeout: Duration,
     /// What happens when the time is over.
     pub on_failure: OnStartFailure,
+}
+
+/// Who may operate the running program, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Control {
+    /// The file of a Unix socket, or a loopback address; `None` for nowhere.
+    pub listen: Option<Listen>,
+    /// Whose members may use the socket, besides its owner and root: a name or a number.
+    pub group: Option<String>,
 }
 
 /// What happens when no token came within `start.timeout`.

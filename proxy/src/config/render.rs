@@ -35,11 +35,13 @@ pub fn render(config: &Config) -> String {
         &keys::START_ON_FAILURE,
         text(config.start.on_failure.as_str()),
     );
+    page.section("\n[control]");
+    let control = &config.control;
+    page.optional(&keys::CONTROL_LISTEN, control.listen.as_ref().map(text));
+    page.optional(&keys::CONTROL_GROUP, control.group.as_ref().map(text));
     page.section("\n[console]");
-    page.optional(
-        &keys::CONSOLE_GROUP,
-        config.console.group.as_ref().map(text),
-    );
+    let group = config.console.group.as_ref();
+    page.optional(&keys::CONSOLE_GROUP, group.map(text));
     for route in &config.routes {
         render_route(&mut page, route);
     }
@@ -185,16 +187,19 @@ impl Page {
     }
 
     fn key(&mut self, key: &dyn Described, value: impl std::fmt::Display) {
-        self.line(format_args!("{} = {value}", within(key)));
+        let name = key.name();
+        let name = name.split_once('.').map_or(name, |(_, inner)| inner);
+        self.line(format_args!("{name} = {value}"));
     }
 
+    /// A key without a value has no TOML, so its meaning is a comment.
     fn optional(&mut self, key: &dyn Described, value: Option<String>) {
         match (value, key.absent().of(self.engine)) {
             (Some(value), _) => self.key(key, value),
             (None, Some(Absent::Means(meaning))) => {
-                self.line(format_args!("# {} is not set: {meaning}", within(key)));
+                self.line(format_args!("# {} is not set: {meaning}", key.name()));
             }
-            (None, _) => self.line(format_args!("# {} is not set", within(key))),
+            (None, _) => self.line(format_args!("# {} is not set", key.name())),
         }
     }
 
@@ -207,12 +212,6 @@ impl Page {
         self.text.push_str(&line.to_string());
         self.text.push('\n');
     }
-}
-
-/// The key's name within its section.
-fn within(key: &dyn Described) -> &'static str {
-    let name = key.name();
-    name.split_once('.').map_or(name, |(_, inner)| inner)
 }
 
 /// A TOML string.

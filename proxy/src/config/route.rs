@@ -2,14 +2,13 @@
 //!
 //! `load` calls this for each route that is in force. What the identity is, `identity` says.
 
-use std::net::SocketAddr;
-
 use super::azure_host;
 use super::dialect::{Names, check_engine, check_listen, read_dialect, read_tls};
 use super::endpoint::is_loopback_host;
 use super::environment::Environment;
 use super::error::{ConfigErrors, Place};
 use super::identity::read_identity;
+use super::key::Described;
 use super::keys;
 use super::model::{
     Engine, HostPort, IdentitySpec, Listen, PoolLimits, Route, Source, TlsMode, Upstream,
@@ -84,13 +83,23 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// The listener of metrics and probes.
-    pub(super) fn claim_http(&mut self, address: SocketAddr, place: Place) {
-        let owner = match place {
-            Place::Whole => "http".to_owned(),
-            place => format!("http ({place})"),
+    /// A listener of the program, which `key` names; reports what is taken already.
+    pub(super) fn claim_for(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &dyn Described,
+        listen: Listen,
+    ) {
+        let taken = self.listeners.iter().find(|(it, _)| overlap(it, &listen));
+        if let Some((_, owner)) = taken {
+            reader.reject(key, format!("{listen} is already taken by {owner}"));
+            return;
+        }
+        let owner = match reader.place(key) {
+            Place::Whole => key.name().to_owned(),
+            place => format!("{} ({place})", key.name()),
         };
-        self.listeners.push((Listen::Tcp(address), owner));
+        self.listeners.push((listen, owner));
     }
 
     /// A route's listener and name; reports what is taken already.

@@ -293,6 +293,16 @@ impl Shape for LogFilter {
     }
 }
 
+/// What may be given as `log.level`, from whoever changes it while the program runs.
+///
+/// # Errors
+/// What is wrong with it, and what is allowed.
+pub fn log_filter(text: &str) -> Result<String, String> {
+    LogFilter
+        .read(&Raw::Text(text.to_owned()))
+        .map_err(|problem| format!("log.level: {problem}"))
+}
+
 /// Says that a TOML value is of the wrong type.
 pub(super) fn wrong_type(raw: &Raw, wanted: &str) -> Problem {
     let kind = match raw {

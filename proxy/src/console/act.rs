@@ -24,7 +24,7 @@ impl Console {
             Command::Kill(name) => self.kill(name.as_deref()).await,
             Command::KillClient(number) => self.kill_client(*number),
             Command::WaitClose(name) => self.wait_close(name.as_deref()).await,
-            Command::Reload => Err(report::no_reload()),
+            Command::Reload => self.reload().await,
             Command::Shutdown(how) => self.shut_down(*how),
             // The conversation answers these itself.
             Command::Parameter(_) | Command::Ping | Command::Set => Ok(()),
@@ -107,6 +107,14 @@ impl Console {
         let levers = self.pick(name)?;
         settled(&levers).await;
         Ok(())
+    }
+
+    async fn reload(&self) -> Result<(), Report> {
+        tracing::info!("RELOAD on the console");
+        let reloaded = self.house.reload().await;
+        reloaded
+            .map(drop)
+            .map_err(|refusal| report::not_reloaded(&refusal))
     }
 
     fn shut_down(&self, how: Shutdown) -> Result<(), Report> {

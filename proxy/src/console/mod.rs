@@ -11,6 +11,7 @@ mod rights;
 mod show;
 mod visit;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use entrapool_metrics::RouteMetrics;
 use tokio::sync::Semaphore;
 
 use crate::config;
+use crate::control::{Refusal, Reloaded};
 use crate::pool::{Standing, Turn};
 use crate::status;
 use history::History;
@@ -53,6 +55,8 @@ pub trait House: Send + Sync {
     fn kill(&self, which: Victims<'_>) -> usize;
     /// Stops the program as a signal does. Returns at once.
     fn shut_down(&self);
+    /// Reads the configuration again.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, Refusal>> + Send + '_>>;
 }
 
 /// Whose sessions end.

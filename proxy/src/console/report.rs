@@ -6,6 +6,7 @@ use entrapool_protocol::postgres::message::Report;
 
 use super::rights::Stranger;
 use super::{DATABASES, MOST_VISITORS};
+use crate::control::Refusal;
 
 pub(super) fn not_allowed(stranger: &Stranger, group: Option<&str>) -> Report {
     let report = Report::fatal(
@@ -92,9 +93,12 @@ pub(super) fn no_client(number: u64) -> Report {
     report.hint("The column id of SHOW CLIENTS has the numbers; it may have left meanwhile.")
 }
 
-pub(super) fn no_reload() -> Report {
-    let report = Report::error("0A000", "entrapool can't read its configuration again");
-    report.hint("Restart it: SHUTDOWN lets open transactions end first.")
+pub(super) fn not_reloaded(refusal: &Refusal) -> Report {
+    let (code, hint) = match refusal {
+        Refusal::Configuration(_) => ("F0000", "Nothing was changed: correct it, and try again."),
+        Refusal::Busy(_) => ("55000", "Try again later."),
+    };
+    Report::error(code, refusal.to_string()).hint(hint)
 }
 
 pub(super) fn no_waiting_for_clients() -> Report {

@@ -113,6 +113,14 @@ impl Identities {
         Ok(handle)
     }
 
+    /// Lets go of all but these: a refresh task ends when its last handle is dropped.
+    pub fn retain(&mut self, wanted: &[(&IdentitySpec, Audience)]) {
+        self.handles.retain(|(spec, audience), _| {
+            let key = (spec, *audience);
+            wanted.contains(&key)
+        });
+    }
+
     fn source(
         &self,
         spec: &IdentitySpec,

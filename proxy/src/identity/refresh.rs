@@ -1,7 +1,8 @@
 //! The refresh task: one per (identity, audience), the only one that talks to the source.
 //!
 //! It publishes what it knows through a watch channel and takes orders from logins that were
-//! refused. Started by [`Identities`](super::Identities), ended by its cancellation token.
+//! refused. Started by [`Identities`](super::Identities), ended by its cancellation token, or when
+//! nobody holds a handle any more.
 
 use std::mem;
 use std::sync::Arc;
@@ -84,6 +85,15 @@ struct Forced {
     failed: Option<Instant>,
 }
 
+/// What follows a wait.
+#[derive(PartialEq, Eq)]
+enum Next {
+    /// The source is asked.
+    Attempt,
+    /// Nobody is left who could use what it says.
+    End,
+}
+
 impl Refresher {
     async fn run(mut self) {
         loop {
@@ -95,7 +105,9 @@ impl Refresher {
                 // A login that gave up needs no answer.
                 let _ = order.reply.send(verdict);
             }
-            self.wait(due).await;
+            if self.wait(due).await == Next::End {
+                return;
+            }
         }
     }
 
@@ -239,18 +251,21 @@ impl Refresher {
     }
 
     /// Waits until `due`, or until a refused login may force the next attempt.
-    async fn wait(&mut self, due: Due) {
+    async fn wait(&mut self, due: Due) -> Next {
         loop {
             let remaining = due.remaining(self.clock);
             if remaining.is_zero() {
-                return;
+                return Next::Attempt;
             }
             let nap = remaining.min(LONGEST_NAP).min(self.until_expired());
             tokio::select! {
                 () = sleep(nap) => {}
-                Some(order) = self.inbox.recv() => {
+                order = self.inbox.recv() => {
+                    let Some(order) = order else {
+                        return Next::End;
+                    };
                     if self.admit(order) {
-                        return;
+                        return Next::Attempt;
                     }
                 }
             }

@@ -132,11 +132,12 @@ impl<C: Connect> Pool<C> {
         let coming = creating + self.idle.status().available;
         let wanted = self.waiting.load(Ordering::Relaxed) > coming
             || self.keep.load(Ordering::Relaxed) > creating + live;
-        wanted && creating < MOST_AT_ONCE
+        // A pool that others share the slots with may find more of them than it has places for.
+        wanted && creating < MOST_AT_ONCE && creating + live < self.route.limits.size
     }
 
     fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        let take = || Arc::clone(&self.route.slots).try_acquire_owned().ok();
+        let take = || Arc::clone(self.route.slots()).try_acquire_owned().ok();
         take().or_else(|| if self.route.evict() { take() } else { None })
     }
 

@@ -10,13 +10,14 @@ mod lease;
 mod limits;
 mod reap;
 mod roll;
+mod succession;
 mod valve;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use entrapool_metrics::{Closed, RouteMetrics, State, StateGuard};
@@ -74,8 +75,12 @@ struct Route<C: Connect> {
     connector: C,
     limits: Limits,
     metrics: Arc<RouteMetrics>,
-    /// One permit per backend that may exist, over all keys.
-    slots: Arc<Semaphore>,
+    /// One permit per backend that may exist, over all keys; see [`Route::slots`].
+    slots: OnceLock<Arc<Semaphore>>,
+    /// Those whose slots these are, too.
+    predecessors: Mutex<Vec<Weak<Self>>>,
+    /// Others have taken its place: it serves the sessions that it has.
+    retired: AtomicBool,
     pools: Mutex<HashMap<C::Key, Arc<Pool<C>>>>,
     /// Pools with waiting clients, no backend and no slot: others give theirs up.
     starving: AtomicUsize,
@@ -128,7 +133,9 @@ impl<C: Connect> Pools<C> {
             connector,
             limits: Limits::from(limits),
             metrics,
-            slots: Arc::new(Semaphore::new(limits.size)),
+            slots: OnceLock::new(),
+            predecessors: Mutex::default(),
+            retired: AtomicBool::new(false),
             pools: Mutex::default(),
             starving: AtomicUsize::new(0),
             born: AtomicU64::new(0),
@@ -210,7 +217,7 @@ impl<C: Connect> Route<C> {
     }
 
     /// Closes an idle backend of a pool where nobody waits, to make room for another pool.
-    fn evict(&self) -> bool {
+    fn evict_own(&self) -> bool {
         self.all().iter().any(|pool| {
             pool.waiting.load(Ordering::Relaxed) == 0
                 && pool.idle.try_remove().is_ok_and(|entry| {
@@ -271,7 +278,7 @@ impl<C: Connect> Pool<C> {
 
     /// Whether a backend could be made, if there were need of one.
     pub fn could_grow(&self) -> bool {
-        self.route.slots.available_permits() > 0
+        self.route.slots().available_permits() > 0
     }
 
     /// Closes a connection that is in nobody's hands.

@@ -46,12 +46,12 @@ impl<C: Connect> Pool<C> {
     }
 
     fn unwanted(&self, entry: &mut Entry<C>, now: Instant, kept: usize) -> Option<Closed> {
-        let limits = &self.route.limits;
+        let idle_timeout = self.route.idle_timeout();
         if now >= entry.card.expires {
             Some(Closed::Lifetime)
         } else if let Some(reason) = entry.connection.unfit() {
             Some(reason)
-        } else if entry.card.state_for(now) >= limits.idle_timeout
+        } else if entry.card.state_for(now) >= idle_timeout
             && kept >= self.keep.load(Ordering::Relaxed)
         {
             Some(Closed::Idle)

@@ -370,6 +370,64 @@ async fn whoever_asks_sees_what_each_backend_does() {
 }
 
 #[tokio::test]
+async fn successors_share_the_slots_of_those_before() {
+    let old = bench(4);
+    let held = [old.lease("a").await, old.lease("a").await];
+    old.lease("a").await.give_back(Instant::now());
+    let new = bench(2);
+    new.pools.succeed(&old.pools);
+    old.pools.retire();
+    // What idled is closed; what is lent goes on, and takes the room of the new ones.
+    assert_eq!((old.pools.backends(), new.pools.backends()), (2, 0));
+    let waiting = tokio::spawn({
+        let pool = new.pools.pool(&"a");
+        async move {
+            pool.lease(9)
+                .await
+                .map(|lease| lease.give_back(Instant::now()))
+        }
+    });
+    new.until(|new| new.metrics.clients_waiting.now() == 1)
+        .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(new.attempts(), 0);
+    let [first, second] = held;
+    // Of four slots two were taken back; this one is the first that is left over.
+    first.give_back(Instant::now());
+    waiting.await.unwrap().unwrap();
+    assert_eq!((old.pools.backends(), new.pools.backends()), (1, 1));
+    // The session that stayed finds its backend again, and could get another.
+    second.give_back(Instant::now());
+    assert!(old.pools.pool(&"a").try_lease(1, Instant::now()).is_some());
+
+    let third = bench(3);
+    third.pools.succeed(&new.pools);
+    new.pools.retire();
+    let leases = [
+        third.lease("a").await,
+        third.lease("b").await,
+        third.lease("b").await,
+    ];
+    assert_eq!(third.pools.backends(), 3);
+    assert!(!third.pools.pool(&"b").could_grow());
+    drop(leases);
+}
+
+#[tokio::test]
+async fn pools_that_nobody_has_any_more_say_goodbye() {
+    let Bench {
+        pools,
+        script,
+        metrics,
+    } = bench(2);
+    let pool = pools.pool(&"a");
+    pool.lease(1).await.unwrap().give_back(Instant::now());
+    drop((pools, pool));
+    assert_eq!(script.parted.load(Ordering::Relaxed), 1);
+    assert_eq!(metrics.connections_closed.get(Closed::Drain), 1);
+}
+
+#[tokio::test]
 async fn a_paused_route_lets_nobody_through_and_then_everybody() {
     let bench = bench(2);
     let pool = bench.pools.pool(&"a");

@@ -88,6 +88,11 @@ impl<C: Connect> Pools<C> {
         }
     }
 
+    /// Whether clients are held back.
+    pub(super) fn is_paused(&self) -> bool {
+        self.route.valve.is_paused()
+    }
+
     /// How things stand.
     pub fn standing(&self) -> Standing {
         let paused = self.route.valve.is_paused();

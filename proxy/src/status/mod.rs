@@ -110,6 +110,8 @@ pub struct Pool {
     pub database: String,
     /// What tells it from another pool of the same database; empty if there is nothing.
     pub variant: String,
+    /// It serves clients of a route that a reload has replaced or removed since.
+    pub retired: bool,
     /// Backends in somebody's hands.
     pub active: usize,
     /// Backends that can be lent.
@@ -136,6 +138,8 @@ pub struct Server {
     pub database: String,
     /// As in [`Pool::variant`].
     pub variant: String,
+    /// As in [`Pool::retired`].
+    pub retired: bool,
     /// `idle`, `active` or `cleaning`.
     pub state: String,
     /// For how long.

@@ -154,6 +154,16 @@ impl Route {
         })
     }
 
+    /// Takes the place of `old`: both share `pool_size`. To be called before anybody is served.
+    pub fn succeed(&self, old: &Self) {
+        self.pools.succeed(&old.pools);
+    }
+
+    /// Another route has taken its place: sessions that it has go on as they were.
+    pub fn retire(&self) {
+        self.pools.retire();
+    }
+
     /// Holds clients back, lets them go on, or replaces backends.
     pub fn turn(&self, turn: Turn) -> bool {
         self.pools.turn(turn)

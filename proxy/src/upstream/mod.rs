@@ -6,4 +6,4 @@ mod secure;
 
 pub(crate) use dial::open;
 pub use dial::{DialError, Dialed, dial};
-pub use secure::{Tls, TlsError, Versions};
+pub use secure::{Tls, TlsError, Versions, content_digest};

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -138,6 +139,13 @@ impl Tls {
 
 fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
     ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Name(name.to_owned()))
+}
+
+/// A digest of a file's content, so that a change of it is noticed; `None` if it can't be read.
+#[must_use]
+pub fn content_digest(path: &Path) -> Option<Vec<u8>> {
+    let content = std::fs::read(path).ok()?;
+    Some(digest(&SHA256, &content).as_ref().to_vec())
 }
 
 fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {

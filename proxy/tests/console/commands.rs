@@ -168,7 +168,6 @@ async fn names_that_stand_for_nothing_and_what_is_not_here() {
     for (command, code, words) in [
         ("PAUSE nowhere", "3D000", "main"),
         ("KILL pgbouncer", "42809", "route"),
-        ("RELOAD", "0A000", "SHUTDOWN"),
         ("SHUTDOWN WAIT_FOR_CLIENTS", "0A000", "drain.accept_for"),
         ("DISABLE main", "0A000", "PAUSE"),
         ("SHOW MEM", "0A000", "process_resident_memory_bytes"),

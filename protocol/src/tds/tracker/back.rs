@@ -398,13 +398,17 @@ impl Tracker {
 
     fn was_reset(&mut self) {
         let reset = self.reset.take();
-        if reset.is_none_or(|reset| !reset.keeps_transaction) {
-            self.transaction.descriptor = 0;
-            self.transaction.suspected = false;
-        }
+        let fact = match reset {
+            Some(reset) if reset.keeps_transaction => Fact::ResetInside,
+            _ => {
+                self.transaction.descriptor = 0;
+                self.transaction.suspected = false;
+                Fact::Reset
+            }
+        };
         self.state.reset();
         let whose = reset.map_or(Whose::Ours, |reset| reset.whose);
-        self.facts.push((whose, Fact::Reset));
+        self.facts.push((whose, fact));
     }
 
     fn done(&mut self, done: Done) {

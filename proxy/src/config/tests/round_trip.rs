@@ -8,10 +8,10 @@ use proptest::prelude::*;
 
 use super::{PLAIN, try_load};
 use crate::config::{
-    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, ConsoleAccess, Dialect, Drain,
-    HostPort, IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure, PinOnExec,
-    PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode,
-    Upstream, Workload, keys, render,
+    CertificateFiles, ClientSecret, ClientTls, Cloud, Config, ConsoleAccess, Control, Dialect,
+    Drain, HostPort, IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure,
+    PinOnExec, PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions,
+    TlsMode, Upstream, Workload, keys, render,
 };
 
 /// Everything that any source may want, so that each can be written.
@@ -74,47 +74,59 @@ fn configs() -> impl Strategy<Value = Config> {
         any::<bool>(),
         "(info|warn,entrapool=debug)",
         any::<bool>(),
-        option::of("(ops|77|with space)"),
     );
     let times = (
         millis(0, 3_600_000),
         millis(0, 86_400_000),
         millis(1_000, 3_600_000),
     );
+    let control = prop_oneof![
+        Just(Control::default()),
+        Just(Control {
+            listen: Some(Listen::Tcp("127.0.0.1:9465".parse().unwrap())),
+            group: None,
+        }),
+        ("/[a-z \"'\\\\é]{1,9}x", option::of(texts())).prop_map(|(path, group)| Control {
+            listen: Some(Listen::Unix(path.into())),
+            group,
+        }),
+    ];
+    let console = option::of(texts()).prop_map(|group| ConsoleAccess { group });
+    let program = (program, control, console);
     let routes = proptest::collection::vec(routes(), 1..4);
-    (program, times, routes).prop_map(
-        |((workers, json, level, serve, group), times, mut routes)| {
-            for (index, route) in routes.iter_mut().enumerate() {
-                make_distinct(index, route);
-            }
-            Config {
-                http: SocketAddr::from(([0, 0, 0, 0], 9464)),
-                workers,
-                log: Log {
-                    format: if json {
-                        LogFormat::Json
-                    } else {
-                        LogFormat::Text
-                    },
-                    level,
+    (program, times, routes).prop_map(|(program, times, mut routes)| {
+        let ((workers, json, level, serve), control, console) = program;
+        for (index, route) in routes.iter_mut().enumerate() {
+            make_distinct(index, route);
+        }
+        Config {
+            http: SocketAddr::from(([0, 0, 0, 0], 9464)),
+            workers,
+            log: Log {
+                format: if json {
+                    LogFormat::Json
+                } else {
+                    LogFormat::Text
                 },
-                drain: Drain {
-                    accept_for: times.0,
-                    max_wait: times.1,
+                level,
+            },
+            drain: Drain {
+                accept_for: times.0,
+                max_wait: times.1,
+            },
+            start: Start {
+                timeout: times.2,
+                on_failure: if serve {
+                    OnStartFailure::Serve
+                } else {
+                    OnStartFailure::Exit
                 },
-                start: Start {
-                    timeout: times.2,
-                    on_failure: if serve {
-                        OnStartFailure::Serve
-                    } else {
-                        OnStartFailure::Exit
-                    },
-                },
-                console: ConsoleAccess { group },
-                routes,
-            }
-        },
-    )
+            },
+            control,
+            console,
+            routes,
+        }
+    })
 }
 
 fn make_distinct(index: usize, route: &mut Route) {

@@ -109,7 +109,8 @@ pub(super) fn servers(hall: &Hall) -> Vec<Vec<Value>> {
             },
             address: server.address.as_deref().and_then(address),
             wait: 0.0,
-            close_needed: server.number <= outdated,
+            // What a reload has replaced serves the sessions that it has.
+            close_needed: server.retired || server.number <= outdated,
             ptr: server_ptr(server),
             link: client.map_or_else(String::new, |client| format!("c{}", client.number)),
             remote_pid: server.server_pid.map_or(0, i64::from),
@@ -123,9 +124,10 @@ pub(super) fn servers(hall: &Hall) -> Vec<Vec<Value>> {
     hall.status.servers.iter().map(row).collect()
 }
 
-/// Backends have numbers within their route.
+/// Backends have numbers within their route, which begin anew with a reload.
 fn server_ptr(server: &Server) -> String {
-    format!("s{}@{}", server.number, server.route)
+    let kind = if server.retired { "r" } else { "s" };
+    format!("{kind}{}@{}", server.number, server.route)
 }
 
 fn address(text: &str) -> Option<(String, i64)> {

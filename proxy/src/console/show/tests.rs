@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::pin::Pin;
 use std::sync::Mutex;
 
 use clap::Parser as _;
@@ -9,6 +10,7 @@ use super::*;
 use crate::config::cli::{Cli, Command};
 use crate::config::{self, MapEnvironment, load};
 use crate::console::{House, Victims};
+use crate::control::{Refusal, Reloaded};
 use crate::pool::{Standing, Turn};
 use crate::status::{Pinned, Process, RouteState, Source};
 
@@ -65,6 +67,10 @@ impl House for Lines {
     }
 
     fn shut_down(&self) {}
+
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, Refusal>> + Send + '_>> {
+        Box::pin(async { Err(Refusal::Busy("a test")) })
+    }
 }
 
 const ROUTES: [&str; 2] = [
@@ -100,6 +106,7 @@ fn pool(route: &str, database: &str, variant: &str) -> Pool {
         route: route.to_owned(),
         database: database.to_owned(),
         variant: variant.to_owned(),
+        retired: false,
         active: 1,
         idle: 2,
         cleaning: 3,
@@ -115,6 +122,7 @@ fn server(number: u64, client: Option<u64>) -> Server {
         route: "one".to_owned(),
         database: "app".to_owned(),
         variant: String::new(),
+        retired: false,
         state: "cleaning".to_owned(),
         state_for: 1.0,
         age: 2.0,
