@@ -113,13 +113,13 @@ impl Totals {
     }
 
     /// What was counted within `span`, as averages.
-    fn over(self, span: Duration) -> Averages {
+    fn over(self, span: Duration) -> Self {
         let by_second = |count: u64| {
             let rate = u128::from(count) * 1_000_000 / span.as_micros().max(1);
             u64::try_from(rate).unwrap_or(u64::MAX)
         };
         let each = |time: u64, count: u64| time.checked_div(count).unwrap_or(0);
-        Averages {
+        Self {
             assignments: by_second(self.assignments),
             transactions: by_second(self.transactions),
             queries: by_second(self.queries),

@@ -12,6 +12,7 @@ mod sidecar;
 mod commands;
 mod exporters;
 mod programs;
+mod reload;
 mod rights;
 mod shows;
 

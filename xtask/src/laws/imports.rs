@@ -1,4 +1,4 @@
-//! Who may name whom (laws 1 to 5, 7 and 8).
+//! Who may name whom (laws 1 to 5, 7 to 9).
 
 use super::Breach;
 use super::scan::Source;
@@ -85,6 +85,24 @@ const LAWS: &[Law] = &[
         krate: "proxy",
         modules: &[&["session", "pin"]],
         forbidden: RUNTIME_AND_WORLD,
+    },
+    Law {
+        number: 9,
+        krate: "proxy",
+        modules: &[&["console"]],
+        forbidden: &[
+            "crate::postgres",
+            "crate::tds",
+            "crate::upstream",
+            "crate::identity",
+            "entrapool_protocol::tds",
+        ],
+    },
+    Law {
+        number: 9,
+        krate: "proxy",
+        modules: &[&["pool"], &["upstream"], &["identity"], &["tds"]],
+        forbidden: &["crate::console"],
     },
     Law {
         number: 8,

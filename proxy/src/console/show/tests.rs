@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use clap::Parser as _;
 use entrapool_metrics::{Metrics, Protocol, RouteMetrics};
-use entrapool_protocol::postgres::console::{Kind, Show, Value};
+use entrapool_protocol::postgres::console::{HELP, Kind, Show, Value};
 
 use super::*;
 use crate::config::cli::{Cli, Command};
@@ -346,4 +346,16 @@ fn what_the_rows_say() {
     };
     assert_eq!(config("max_client_conn"), "20000");
     assert_eq!(config("route.two.engine"), "sqlserver");
+}
+
+#[test]
+fn the_document_has_every_command() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/console.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    for (command, _) in HELP {
+        let words = command.split([' ', ',', '[', ']', '|']);
+        for word in words.filter(|word| word.chars().all(|c| c.is_ascii_uppercase() || c == '_')) {
+            assert!(document.contains(word), "docs/console.md lacks {word}");
+        }
+    }
 }
