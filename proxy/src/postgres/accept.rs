@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entrapool_metrics::{CancelResult, Cause};
+use entrapool_metrics::{CancelResult, Cause, ClientGuard};
 use entrapool_protocol::postgres::Status;
 use entrapool_protocol::postgres::effect::Effects;
 use entrapool_protocol::postgres::message::{self, Report};
@@ -50,19 +50,27 @@ impl Refused {
 
 /// Serves one client from its first byte to its end.
 pub async fn serve(route: Arc<Route>, client: Socket, console: Arc<Console>) {
-    let _counted = route.metrics.clients.client();
+    let counted = route.metrics.clients.client();
     // Boxed: beginning and end need far more room than a session that idles, perhaps for days.
-    if let Some(mut session) = Box::pin(open(route, client, console)).await {
+    let opened = Box::pin(open(route, client, console, counted)).await;
+    if let Some((mut session, _counted)) = opened {
         let end = session.run().await;
         Box::pin(session.finish(end)).await;
     }
 }
 
 /// The session of a client that could be greeted.
-async fn open(route: Arc<Route>, mut client: Socket, console: Arc<Console>) -> Option<Session> {
+async fn open(
+    route: Arc<Route>,
+    mut client: Socket,
+    console: Arc<Console>,
+    counted: ClientGuard,
+) -> Option<(Session, ClientGuard)> {
     match log_in(&route, &mut client).await {
-        Ok(Entrance::Session(opening)) => Some(Session::new(route, client, *opening)),
+        Ok(Entrance::Session(opening)) => Some((Session::new(route, client, *opening), counted)),
         Ok(Entrance::Console(startup, ahead)) => {
+            // Whoever looks takes nobody's place.
+            drop(counted);
             let visitor = Visitor {
                 client,
                 startup: *startup,

@@ -213,4 +213,6 @@ async fn the_console_opens_where_clients_have_no_room() {
     assert!(connect(&proxy.config()).await.is_err());
     let console = console(&proxy).await;
     assert_eq!(rows(&console, "SHOW CLIENTS").await.len(), 2);
+    // And nobody has less room for it.
+    assert_eq!(proxy.metrics().await.clients(), 1.0);
 }

@@ -54,7 +54,7 @@ fn every_key_is_shown_and_no_secret() {
                 && keys::only_for(*key).is_none_or(|only| only == engine);
             let shown = text.lines().any(|line| {
                 line.starts_with(&format!("{name} = "))
-                    || line.starts_with(&format!("# {name} is not set: "))
+                    || line.starts_with(&format!("# {} is not set: ", key.name()))
             });
             assert_eq!(shown, expected, "{name}\n{text}");
         }
