@@ -6,7 +6,7 @@ use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 
 use crate::sidecar::{backends, connect, eventually, said, shared};
-use crate::{console, house, number, rows};
+use crate::{console, house, number, rows, select_one};
 
 const MAIN: (&str, &str) = ("name", "main");
 
@@ -54,7 +54,8 @@ async fn pause_waits_for_transactions_and_resume_lets_clients_on() {
     assert_eq!(not.code(), &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
     let closed = proxy.metrics().await;
     let closed = closed.value("entrapool_upstream_closed_total", &[("reason", "operator")]);
-    assert_eq!(closed, 2.0);
+    // Both had the same one.
+    assert_eq!(closed, 1.0);
 }
 
 #[tokio::test]
@@ -126,13 +127,13 @@ async fn kill_ends_clients_and_backends_and_waits_for_resume() {
     }
     eventually(|| async { (backends(&admin, &database).await == 0).then_some(()) }).await;
     proxy.until(|metrics| metrics.ended("killed") == 2.0).await;
-    let late = proxy.client().await;
-    let late = tokio::spawn(async move { late.batch_execute("select 1").await });
+    // Its greeting may have to come from a backend as well.
+    let late = tokio::spawn(select_one(proxy.config()));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!late.is_finished());
     // The console itself is not ended.
     console.batch_execute("RESUME main").await.unwrap();
-    late.await.unwrap().unwrap();
+    late.await.unwrap();
 }
 
 #[tokio::test]

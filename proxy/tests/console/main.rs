@@ -59,3 +59,12 @@ async fn number(console: &Client, sql: &str, (key, value): (&str, &str), column:
         .unwrap_or_else(|| panic!("{column} is NULL"));
     text.parse().unwrap_or_else(|_| panic!("{column}: {text}"))
 }
+
+/// A client with one query.
+async fn select_one(config: tokio_postgres::Config) {
+    let client = sidecar::connect(&config).await.expect("it is let in");
+    client
+        .batch_execute("select 1")
+        .await
+        .expect("it is served");
+}
