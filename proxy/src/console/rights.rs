@@ -19,6 +19,25 @@ pub(super) enum Stranger {
         /// The client's.
         uid: u32,
     },
+    /// The same, and nobody can be in the group.
+    #[error("it is for user {own}, this client is user {uid}'s, and /etc/group has no {group}")]
+    NoGroup {
+        /// Our user id.
+        own: u32,
+        /// The client's.
+        uid: u32,
+        /// As configured.
+        group: String,
+    },
+}
+
+/// Whether a user is in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    Member,
+    Outsider,
+    /// There is no such group.
+    NoGroup,
 }
 
 /// Lets `client` in, or says why not.
@@ -28,24 +47,26 @@ pub(super) async fn admit(client: &Socket, group: Option<&str>) -> Result<(), St
     if uid == own || uid == 0 {
         return Ok(());
     }
-    if let Some(group) = group {
-        let group = group.to_owned();
-        let looked_up = tokio::task::spawn_blocking(move || is_member(uid, &group)).await;
-        if looked_up.unwrap_or(false) {
-            return Ok(());
-        }
+    let Some(group) = group.map(str::to_owned) else {
+        return Err(Stranger::Other { own, uid });
+    };
+    let wanted = group.clone();
+    let membership = tokio::task::spawn_blocking(move || look_up(uid, &wanted)).await;
+    match membership.unwrap_or(Membership::Outsider) {
+        Membership::Member => Ok(()),
+        Membership::Outsider => Err(Stranger::Other { own, uid }),
+        Membership::NoGroup => Err(Stranger::NoGroup { own, uid, group }),
     }
-    Err(Stranger::Other { own, uid })
 }
 
 /// By the machine's own files: users and groups of a directory service are not known.
-fn is_member(uid: u32, group: &str) -> bool {
+fn look_up(uid: u32, group: &str) -> Membership {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
-    holds(&read("/etc/passwd"), &read("/etc/group"), uid, group)
+    membership(&read("/etc/passwd"), &read("/etc/group"), uid, group)
 }
 
-/// Whether the user is in the group, as passwd(5) and group(5) say; a group may be a number.
-fn holds(passwd: &str, groups: &str, uid: u32, group: &str) -> bool {
+/// As passwd(5) and group(5) say; a group may be a number, which need not be listed.
+fn membership(passwd: &str, groups: &str, uid: u32, group: &str) -> Membership {
     let users = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -54,20 +75,28 @@ fn holds(passwd: &str, groups: &str, uid: u32, group: &str) -> bool {
         (user == uid).then_some((name, own_group))
     });
     let users: Vec<(&str, u32)> = users.collect();
-    if users.iter().any(|(_, own)| group.parse() == Ok(*own)) {
-        return true;
-    }
-    groups.lines().any(|line| {
+    let number: Option<u32> = group.parse().ok();
+    let mut is_there = number.is_some();
+    let mut is_in = users.iter().any(|(_, own)| Some(*own) == number);
+    for line in groups.lines() {
         let mut fields = line.split(':');
         let (name, gid) = (fields.next(), fields.nth(1));
         let gid: Option<u32> = gid.and_then(|gid| gid.parse().ok());
-        let wanted = name == Some(group) || (gid.is_some() && gid == group.parse().ok());
+        if gid.is_none() || (name != Some(group) && gid != number) {
+            continue;
+        }
+        is_there = true;
         let members = fields.next().unwrap_or_default();
-        let is_in = |(user, own): &(&str, u32)| {
-            Some(*own) == gid || members.split(',').any(|member| member.trim() == *user)
-        };
-        wanted && users.iter().any(is_in)
-    })
+        let listed = |user: &str| members.split(',').any(|member| member.trim() == user);
+        is_in |= users
+            .iter()
+            .any(|(user, own)| Some(*own) == gid || listed(user));
+    }
+    match (is_in, is_there) {
+        (true, _) => Membership::Member,
+        (false, true) => Membership::Outsider,
+        (false, false) => Membership::NoGroup,
+    }
 }
 
 #[cfg(test)]
@@ -80,20 +109,27 @@ mod tests {
 
     #[test]
     fn members_by_own_group_and_by_list() {
+        use Membership::{Member, NoGroup, Outsider};
         for (uid, group, expected) in [
-            (1000, "console", true),
-            (1002, "console", true),
-            (1001, "console", false),
-            (1001, "staff", true),
-            (1000, "staff", false),
-            (1002, "77", true),
-            (1001, "50", true),
-            (1001, "77", false),
-            (4711, "console", false),
-            (1000, "nowhere", false),
-            (1000, "", false),
+            (1000, "console", Member),
+            (1002, "console", Member),
+            (1001, "console", Outsider),
+            (1001, "staff", Member),
+            (1000, "staff", Outsider),
+            (1002, "77", Member),
+            (1001, "50", Member),
+            (1001, "77", Outsider),
+            (1001, "4711", Outsider),
+            (4711, "console", Outsider),
+            (1000, "nowhere", NoGroup),
+            (1000, "broken", NoGroup),
+            (1000, "", NoGroup),
         ] {
-            assert_eq!(holds(PASSWD, GROUP, uid, group), expected, "{uid} {group}");
+            assert_eq!(
+                membership(PASSWD, GROUP, uid, group),
+                expected,
+                "{uid} {group}"
+            );
         }
     }
 }

@@ -64,6 +64,17 @@ async fn a_stranger_is_refused_on_tcp_and_a_member_of_the_group_is_not() {
         .program("psql", &["-d", "pgbouncer", "-Atc", "SHOW STATE"])
         .await;
     assert!(mine.starts_with("active|yes\n"), "{mine}");
+    let wrong = Sidecar::on(&azure)
+        .set("console.group", "no-such-group")
+        .start()
+        .await;
+    let output = as_stranger(&azure, "127.0.0.1", wrong.port(), "pgbouncer").await;
+    assert_refused(&output);
+    assert!(
+        said(&output).contains("/etc/group has no no-such-group"),
+        "{}",
+        said(&output)
+    );
     let open = Sidecar::on(&azure)
         .set("console.group", STRANGERS_GROUP)
         .start()
