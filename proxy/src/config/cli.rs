@@ -148,12 +148,8 @@ impl Exit {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Clean => {
-                "clean end, also after SIGTERM; check: the configuration is good; ctl: done"
-            }
-            Self::Failure => {
-                "anything else; ctl: refused (a bad configuration, no right), or not ready in time"
-            }
+            Self::Clean => "clean end, also after SIGTERM; check: nothing is wrong; ctl: done",
+            Self::Failure => "anything else; ctl: refused (configuration, rights), or not in time",
             Self::Configuration => "usage or configuration error",
             Self::NoToken => "no token at start (start.timeout passed, start.on_failure=exit)",
             Self::Bind => "a listener could not be bound",

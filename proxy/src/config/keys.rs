@@ -182,8 +182,8 @@ pub(super) static CONTROL_LISTEN: Key<ControlListener> = Key {
     absent: Absent::Means("nobody can"),
     scope: Scope::VariableFile,
     help: "Where `entrapool ctl` operates the running program: the path of a Unix socket (mode \
-           0600, for the same user and root), such as /run/entrapool/control.sock, which is where \
-           ctl looks; or a loopback address, which every user of the machine can reach.",
+           0600), such as /run/entrapool/control.sock, which is where ctl looks; or a loopback \
+           address. Only the user that entrapool runs as may, and root.",
 };
 
 pub(super) static CONTROL_GROUP: Key<Text> = Key {

@@ -156,14 +156,10 @@ impl ControlServer {
             };
             let (operated, end) = (Arc::clone(&operated), shutdown.clone());
             callers.spawn(async move {
+                let caller = rights.judge(&socket).await;
                 match socket {
-                    Socket::Unix(stream) => {
-                        let caller = rights.judge(&stream);
-                        converse(stream, caller, operated, end).await;
-                    }
-                    Socket::Tcp(stream) => {
-                        converse(stream, Caller::OfThisMachine, operated, end).await;
-                    }
+                    Socket::Unix(stream) => converse(stream, caller, operated, end).await,
+                    Socket::Tcp(stream) => converse(stream, caller, operated, end).await,
                     // Nobody has begun TLS here.
                     Socket::Tls(_) => {}
                 }

@@ -1,8 +1,10 @@
-//! Who is calling. The kernel has looked at the socket's mode already; its word on the peer
-//! (SO_PEERCRED, unix(7)) is asked as well, in case somebody has changed that mode.
+//! Who is calling, and whether they may. Of a socket's file the kernel has looked at the mode
+//! already; its word on the user is asked as well, in case somebody has changed that mode.
 
-use tokio::net::UnixStream;
 use tokio::net::unix::UCred;
+
+use crate::session::peer;
+use crate::session::wire::Socket;
 
 /// Who may call.
 #[derive(Debug, Clone, Copy)]
@@ -22,8 +24,8 @@ pub(super) enum Caller {
         /// The user, if the kernel says it.
         user: Option<u32>,
     },
-    /// Somebody of whom only the machine is known.
-    OfThisMachine,
+    /// Somebody who may, and comes to an address, which web pages can reach, too.
+    OverLoopback,
 }
 
 impl Rights {
@@ -32,24 +34,30 @@ impl Rights {
         Self { user, group }
     }
 
-    pub(super) fn judge(self, stream: &UnixStream) -> Caller {
-        let Ok(peer) = stream.peer_cred() else {
-            return Caller::Stranger { user: None };
-        };
-        let user = peer.uid();
-        if self.allows(&peer) {
-            Caller::Operator
-        } else {
-            Caller::Stranger { user: Some(user) }
+    pub(super) async fn judge(self, socket: &Socket) -> Caller {
+        if let Socket::Unix(stream) = socket {
+            return match peer::credentials(stream) {
+                Ok(peer) if self.allows(&peer) => Caller::Operator,
+                Ok(peer) => Caller::Stranger {
+                    user: Some(peer.uid()),
+                },
+                Err(_) => Caller::Stranger { user: None },
+            };
+        }
+        match peer::uid(socket).await {
+            Ok(user) if self.is_user(user) => Caller::OverLoopback,
+            Ok(user) => Caller::Stranger { user: Some(user) },
+            Err(_) => Caller::Stranger { user: None },
         }
     }
 
+    fn is_user(self, user: u32) -> bool {
+        user == self.user || user == 0
+    }
+
     fn allows(self, peer: &UCred) -> bool {
-        let is_user = peer.uid() == self.user || peer.uid() == 0;
-        is_user
-            || self
-                .group
-                .is_some_and(|group| peer.gid() == group || is_member(peer, group))
+        let is_member = |group| peer.gid() == group || is_member(peer, group);
+        self.is_user(peer.uid()) || self.group.is_some_and(is_member)
     }
 }
 
@@ -76,6 +84,8 @@ fn has_group(status: &str, group: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -89,9 +99,9 @@ mod tests {
     #[tokio::test]
     async fn the_same_user_may_and_so_may_the_group() {
         let (one, _other) = UnixStream::pair().unwrap();
-        let own = Rights::new(None);
-        assert_eq!(own.judge(&one), Caller::Operator);
         let peer = one.peer_cred().unwrap();
+        let one = Socket::Unix(one);
+        assert_eq!(Rights::new(None).judge(&one).await, Caller::Operator);
         let elsewhere = |group| Rights {
             user: peer.uid() + 1,
             group,
@@ -99,7 +109,8 @@ mod tests {
         // Root may always, and tests may run as root.
         if peer.uid() != 0 {
             let user = Some(peer.uid());
-            assert_eq!(elsewhere(None).judge(&one), Caller::Stranger { user });
+            let judged = elsewhere(None).judge(&one).await;
+            assert_eq!(judged, Caller::Stranger { user });
         }
         assert!(elsewhere(Some(peer.gid())).allows(&peer));
     }

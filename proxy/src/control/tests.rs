@@ -101,7 +101,7 @@ async fn who_may_ask_what_and_how() {
         caller,
     };
     let operator = asked(Caller::Operator);
-    let machine = asked(Caller::OfThisMachine);
+    let machine = asked(Caller::OverLoopback);
     let stranger = asked(Caller::Stranger { user: Some(65534) });
 
     for method in ["GET", "POST"] {

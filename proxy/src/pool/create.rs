@@ -137,7 +137,11 @@ impl<C: Connect> Pool<C> {
     }
 
     fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        let take = || Arc::clone(self.route.slots()).try_acquire_owned().ok();
+        let take = || {
+            Arc::clone(&self.route.slots().permits)
+                .try_acquire_owned()
+                .ok()
+        };
         take().or_else(|| if self.route.evict() { take() } else { None })
     }
 
@@ -145,7 +149,7 @@ impl<C: Connect> Pool<C> {
         let starving =
             no_slot && self.live.len() == 0 && self.creating.load(Ordering::Relaxed) == 0;
         if self.starving.swap(starving, Ordering::Relaxed) != starving {
-            let count = &self.route.starving;
+            let count = &self.route.slots().starving;
             if starving {
                 count.fetch_add(1, Ordering::Relaxed);
             } else {

@@ -149,7 +149,7 @@ impl<C: Connect> Lease<C> {
             Closed::Lifetime
         } else if let Some(reason) = route.outdated(object.card.number()) {
             reason
-        } else if route.starving.load(Ordering::Relaxed) > 0 {
+        } else if route.slots().starving.load(Ordering::Relaxed) > 0 {
             Closed::Idle
         } else {
             object.enter(State::Idle, now);

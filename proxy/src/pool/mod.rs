@@ -17,11 +17,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use entrapool_metrics::{Closed, RouteMetrics, State, StateGuard};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::config::PoolLimits;
 use create::Backoff;
@@ -29,6 +29,7 @@ pub use lease::{Lease, LeaseError};
 pub use limits::Limits;
 pub use roll::{BackendView, Named, Particulars, View};
 use roll::{Listed, Roll};
+use succession::Slots;
 use valve::Valve;
 pub use valve::{Standing, Turn};
 
@@ -75,15 +76,11 @@ struct Route<C: Connect> {
     connector: C,
     limits: Limits,
     metrics: Arc<RouteMetrics>,
-    /// One permit per backend that may exist, over all keys; see [`Route::slots`].
-    slots: OnceLock<Arc<Semaphore>>,
-    /// Those whose slots these are, too.
-    predecessors: Mutex<Vec<Weak<Self>>>,
+    /// See [`Route::slots`].
+    slots: OnceLock<Arc<Slots<C>>>,
     /// Others have taken its place: it serves the sessions that it has.
     retired: AtomicBool,
     pools: Mutex<HashMap<C::Key, Arc<Pool<C>>>>,
-    /// Pools with waiting clients, no backend and no slot: others give theirs up.
-    starving: AtomicUsize,
     /// How many backends there have been, attempts included.
     born: AtomicU64,
     /// No more backends are made or kept.
@@ -134,10 +131,8 @@ impl<C: Connect> Pools<C> {
             limits: Limits::from(limits),
             metrics,
             slots: OnceLock::new(),
-            predecessors: Mutex::default(),
             retired: AtomicBool::new(false),
             pools: Mutex::default(),
-            starving: AtomicUsize::new(0),
             born: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             valve: Valve::default(),
@@ -227,13 +222,11 @@ impl<C: Connect> Route<C> {
         })
     }
 
-    /// A slot has become free: those without any backend come first.
-    fn feed(&self) {
-        if self.starving.load(Ordering::Relaxed) > 0 {
-            for pool in self.all() {
-                if pool.starving.load(Ordering::Relaxed) {
-                    pool.grow();
-                }
+    /// Pools without any backend get one, if there is a slot.
+    fn feed_own(&self) {
+        for pool in self.all() {
+            if pool.starving.load(Ordering::Relaxed) {
+                pool.grow();
             }
         }
     }
@@ -278,7 +271,7 @@ impl<C: Connect> Pool<C> {
 
     /// Whether a backend could be made, if there were need of one.
     pub fn could_grow(&self) -> bool {
-        self.route.slots().available_permits() > 0
+        self.route.slots().permits.available_permits() > 0
     }
 
     /// Closes a connection that is in nobody's hands.

@@ -2,10 +2,10 @@
 //!
 //! Both share one set of slots, so that the server never sees more backends of a route than its
 //! `pool_size`, old and new together. (After it was made smaller: not once those that are too many
-//! have come back.)
+//! have come back.) A pool without any backend comes first, whichever route it is of.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -16,6 +16,16 @@ use super::{Connect, Pools, Route, Turn};
 /// new clients, yet a busy session should not log in for each transaction.
 const RETIRED_IDLE: Duration = Duration::from_secs(5);
 
+/// What routes share that have followed each other.
+pub(super) struct Slots<C: Connect> {
+    /// One permit per backend that may exist, over all routes and keys.
+    pub(super) permits: Arc<Semaphore>,
+    /// Pools with waiting clients, no backend and no slot: others give theirs up.
+    pub(super) starving: AtomicUsize,
+    /// Those that share.
+    routes: Mutex<Vec<Weak<Route<C>>>>,
+}
+
 impl<C: Connect> Pools<C> {
     /// Takes the place of `old`, with its slots. To be called before a backend is made.
     pub fn succeed(&self, old: &Self) {
@@ -24,15 +34,17 @@ impl<C: Connect> Pools<C> {
         if self.route.slots.set(Arc::clone(&slots)).is_err() {
             return;
         }
+        slots.join(&self.route);
+        let permits = Arc::clone(&slots.permits);
         if now > before {
-            slots.add_permits(now - before);
+            permits.add_permits(now - before);
         } else if let Ok(fewer) = u32::try_from(before - now)
             && fewer > 0
         {
             // They are taken as they come back, before anybody else gets them.
             tokio::spawn(async move {
-                if let Ok(permits) = slots.acquire_many_owned(fewer).await {
-                    permits.forget();
+                if let Ok(taken) = permits.acquire_many_owned(fewer).await {
+                    taken.forget();
                 }
             });
         }
@@ -40,13 +52,6 @@ impl<C: Connect> Pools<C> {
         if old.is_paused() {
             self.turn(Turn::Pause);
         }
-        let mut predecessors = old.route.predecessors();
-        predecessors.push(Arc::downgrade(&old.route));
-        *self
-            .route
-            .predecessors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = predecessors;
     }
 
     /// From now on it serves the sessions that it has, and keeps little for them.
@@ -66,21 +71,45 @@ impl<C: Connect> Drop for Pools<C> {
     }
 }
 
-impl<C: Connect> Route<C> {
-    /// One permit per backend that may exist, over all keys, and those of predecessors.
-    pub(super) fn slots(&self) -> &Arc<Semaphore> {
-        let make = || Arc::new(Semaphore::new(self.limits.size));
-        self.slots.get_or_init(make)
+impl<C: Connect> Slots<C> {
+    fn join(&self, route: &Arc<Route<C>>) {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.retain(|other| other.strong_count() > 0);
+        routes.push(Arc::downgrade(route));
     }
 
-    /// Closes an idle backend where nobody waits for it, here or in the pools before these.
-    pub(super) fn evict(&self) -> bool {
-        self.evict_own()
-            || self
-                .predecessors()
-                .iter()
-                .filter_map(Weak::upgrade)
-                .any(|old| old.evict_own())
+    fn sharers(&self) -> Vec<Arc<Route<C>>> {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl<C: Connect> Route<C> {
+    /// Its own, or those of the route that it has followed.
+    #[inline]
+    pub(super) fn slots(self: &Arc<Self>) -> &Arc<Slots<C>> {
+        self.slots.get_or_init(|| {
+            Arc::new(Slots {
+                permits: Arc::new(Semaphore::new(self.limits.size)),
+                starving: AtomicUsize::new(0),
+                routes: Mutex::new(vec![Arc::downgrade(self)]),
+            })
+        })
+    }
+
+    /// Closes an idle backend where nobody waits for it, to make room for another pool.
+    pub(super) fn evict(self: &Arc<Self>) -> bool {
+        self.evict_own() || self.slots().sharers().iter().any(|it| it.evict_own())
+    }
+
+    /// A slot has become free: those without any backend come first.
+    pub(super) fn feed(self: &Arc<Self>) {
+        let slots = self.slots();
+        if slots.starving.load(Ordering::Relaxed) > 0 {
+            for route in slots.sharers() {
+                route.feed_own();
+            }
+        }
     }
 
     /// How long an unused backend is kept.
@@ -89,15 +118,5 @@ impl<C: Connect> Route<C> {
             true => self.limits.idle_timeout.min(RETIRED_IDLE),
             false => self.limits.idle_timeout,
         }
-    }
-
-    /// Those that are still there.
-    fn predecessors(&self) -> Vec<Weak<Self>> {
-        let mut predecessors = self
-            .predecessors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        predecessors.retain(|old| old.strong_count() > 0);
-        predecessors.clone()
     }
 }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{recvfrom, send, socket_with};
+use tokio::net::unix::UCred;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::wire::Socket;
@@ -56,8 +57,15 @@ pub async fn uid(client: &Socket) -> Result<u32, Unknown> {
 /// # Errors
 /// [`Unknown::Socket`].
 pub fn of_unix(stream: &UnixStream) -> Result<u32, Unknown> {
-    let credentials = stream.peer_cred().map_err(Unknown::Socket)?;
-    Ok(credentials.uid())
+    credentials(stream).map(|credentials| credentials.uid())
+}
+
+/// Everything that a Unix socket knows of who connected it.
+///
+/// # Errors
+/// [`Unknown::Socket`].
+pub fn credentials(stream: &UnixStream) -> Result<UCred, Unknown> {
+    stream.peer_cred().map_err(Unknown::Socket)
 }
 
 /// The user who owns the other end of a TCP connection on this machine.

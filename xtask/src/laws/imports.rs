@@ -1,4 +1,4 @@
-//! Who may name whom (laws 1 to 5, 7 to 9).
+//! Who may name whom (laws 1 to 5 and 7 to 10).
 
 use super::Breach;
 use super::scan::Source;
@@ -14,6 +14,7 @@ struct Law {
 
 const EVERYWHERE: &[&[&str]] = &[&[]];
 const PROTOCOLS: &[&[&str]] = &[&["pool"], &["upstream"], &["identity"]];
+const OPERATION: &[&[&str]] = &[&["status"], &["control"], &["ctl"]];
 const RUNTIME_AND_WORLD: &[&str] = &[
     "tokio",
     "std::net",
@@ -87,7 +88,7 @@ const LAWS: &[Law] = &[
         forbidden: RUNTIME_AND_WORLD,
     },
     Law {
-        number: 9,
+        number: 10,
         krate: "proxy",
         modules: &[&["console"]],
         forbidden: &[
@@ -99,7 +100,7 @@ const LAWS: &[Law] = &[
         ],
     },
     Law {
-        number: 9,
+        number: 10,
         krate: "proxy",
         modules: &[&["pool"], &["upstream"], &["identity"], &["tds"]],
         forbidden: &["crate::console"],
@@ -109,6 +110,17 @@ const LAWS: &[Law] = &[
         krate: "proxy",
         modules: EVERYWHERE,
         forbidden: &["entrapool_emulator"],
+    },
+    Law {
+        number: 9,
+        krate: "proxy",
+        modules: OPERATION,
+        forbidden: &[
+            "crate::pool",
+            "crate::postgres",
+            "crate::tds",
+            "entrapool_protocol",
+        ],
     },
 ];
 

@@ -146,6 +146,12 @@ fn each_law_is_kept() {
             "use entrapool_emulator::LocalAzure;",
             "law 8",
         ),
+        (
+            "proxy/src/control/mod.rs",
+            "use crate::pool::Pool;",
+            "law 9",
+        ),
+        ("proxy/src/ctl/show.rs", "use crate::tds;", "law 9"),
     ] {
         breaks(file, text, law);
     }
