@@ -9,6 +9,7 @@ pub mod config;
 pub mod console;
 pub mod control;
 pub mod ctl;
+pub mod doctor;
 pub mod identity;
 pub mod log;
 pub mod pool;

@@ -1,13 +1,14 @@
 //! The program: arguments become a configuration, which becomes an [`App`], which runs.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use entrapool::app::{App, Operation};
-use entrapool::config::cli::{Cli, CliOptions, Command, Exit};
+use entrapool::config::cli::{Cli, CliOptions, Command, DoctorOptions, Exit};
 use entrapool::config::{self, CtlOptions, Loaded, ProcessEnvironment};
+use entrapool::doctor::{self, Look};
 use entrapool::{ctl, log};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
             loaded(&options).map_or_else(|exit| exit, |loaded| check(&loaded))
         }
         Command::Ctl(options) => operate(&options),
+        Command::Doctor(options) => examine(&options),
     };
     ExitCode::from(exit.code())
 }
@@ -65,6 +67,25 @@ fn operate(options: &CtlOptions) -> Exit {
             Exit::Failure
         }
     }
+}
+
+/// `doctor` says everything in its report, so that nothing is logged.
+fn examine(options: &DoctorOptions) -> Exit {
+    let mut out = std::io::stdout();
+    let look = match options.json {
+        true => Look::Json,
+        false => Look::Text {
+            colours: out.is_terminal() && config::wants_colours(&ProcessEnvironment),
+        },
+    };
+    let _ = forbid_core_files();
+    let Ok(runtime) = runtime(1) else {
+        eprintln!("the runtime could not be started");
+        return Exit::Failure;
+    };
+    let exit = runtime.block_on(doctor::run(options, &ProcessEnvironment, look, &mut out));
+    runtime.shutdown_background();
+    exit
 }
 
 fn run(loaded: Loaded, options: CliOptions) -> Exit {

@@ -63,6 +63,21 @@ pub(crate) const FOR_TESTS: &[Component] = &[
         present: || succeeds("tsql", &["-C"]),
     },
     Component {
+        name: "unshare and mount (util-linux)",
+        packages: &["util-linux", "mount"],
+        present: || succeeds("unshare", &["--version"]) && succeeds("mount", &["--version"]),
+    },
+    Component {
+        name: "ip (iproute2)",
+        packages: &["iproute2"],
+        present: || succeeds("ip", &["-Version"]),
+    },
+    Component {
+        name: "nft (nftables)",
+        packages: &["nftables"],
+        present: || succeeds("nft", &["--version"]),
+    },
+    Component {
         name: "Go",
         packages: &["golang-go"],
         present: || succeeds("go", &["version"]),

@@ -7,10 +7,10 @@ use entrapool_metrics::Metrics;
 use super::Fault;
 use super::files::Files;
 use super::health::RouteState;
-use super::route::{self, RunningRoute};
+use super::route::RunningRoute;
 use crate::config;
 use crate::config::cli::Exit;
-use crate::identity::Identities;
+use crate::identity::{Audience, Identities};
 use crate::session::registry::Registry;
 
 /// What routes are made of, besides their configuration.
@@ -30,7 +30,7 @@ impl Making {
         let files = Files::of(config);
         let token = self
             .identities
-            .handle(&config.identity, route::audience(config.engine()))
+            .handle(&config.identity, Audience::of(config.engine()))
             .map_err(|error| Fault::new(Exit::Configuration, error))?;
         let route = RunningRoute::new(config, token.clone(), &self.metrics, &self.registry)
             .map_err(|error| Fault::new(Exit::Configuration, error))?;
@@ -40,7 +40,7 @@ impl Making {
     /// Lets go of the identities that none of `routes` has.
     pub(super) fn forget_all_but(&mut self, routes: &[Arc<RouteState>]) {
         let configs = routes.iter().map(|state| state.route.config());
-        let wanted = configs.map(|it| (&it.identity, route::audience(it.engine())));
+        let wanted = configs.map(|it| (&it.identity, Audience::of(it.engine())));
         self.identities.retain(&wanted.collect::<Vec<_>>());
     }
 }

@@ -3,6 +3,8 @@
 //! `main` parses [`Cli`] and hands [`CliOptions`] to [`super::load`]. Values stay text in here,
 //! so that a bad one is reported together with those of the other sources.
 
+use std::time::Duration;
+
 use clap::{Args, Parser, Subcommand};
 
 use super::ctl::CtlOptions;
@@ -12,6 +14,7 @@ use super::keys;
 use super::reference::{long_help, short_help};
 use super::route_url::RouteUrl;
 use super::settings::{Raw, Settings};
+use super::shape::{Shape, Span};
 
 /// Connection-pooling sidecar for databases with Microsoft Entra identities.
 ///
@@ -52,9 +55,47 @@ pub enum Command {
     Check(CliOptions),
     /// Operate the running program through its control socket
     Ctl(CtlOptions),
+    /// Walk the path to each server step by step; say where it breaks and what to try
+    #[command(after_help = short_help(), after_long_help = long_help())]
+    Doctor(DoctorOptions),
 }
 
-/// What `run` and `check` take.
+/// What `doctor` takes: what `run` takes, where a ROUTE may also be the name of a route of the
+/// environment or the file.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorOptions {
+    /// One JSON object instead of lines for people
+    #[arg(long)]
+    pub json: bool,
+    /// How long each step may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = step_timeout)]
+    pub timeout: Duration,
+    /// As for `run`.
+    #[command(flatten)]
+    pub options: CliOptions,
+}
+
+impl DoctorOptions {
+    /// The names of routes that were given, and everything else.
+    #[must_use]
+    pub fn names(&self) -> (Vec<String>, CliOptions) {
+        let mut rest = self.options.clone();
+        let (routes, names) = rest.routes.into_iter().partition(RouteUrl::is_url);
+        rest.routes = routes;
+        (names.iter().map(ToString::to_string).collect(), rest)
+    }
+}
+
+fn step_timeout(text: &str) -> Result<Duration, String> {
+    let span = Span {
+        min: Duration::from_millis(100),
+        max: Duration::from_secs(300),
+    };
+    span.read(&Raw::Text(text.to_owned()))
+        .map_err(|problem| problem.to_string())
+}
+
+/// What `run`, `check` and `doctor` take.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CliOptions {
     /// The configuration file
@@ -116,18 +157,21 @@ pub enum Exit {
     NoToken,
     /// A listener could not be bound.
     Bind,
+    /// `doctor`: there is a token, and the server can't be used.
+    Unusable,
     /// Nobody answers on the control socket.
     NotRunning,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Clean,
         Self::Failure,
         Self::Configuration,
         Self::NoToken,
         Self::Bind,
+        Self::Unusable,
         Self::NotRunning,
     ];
 
@@ -140,7 +184,8 @@ impl Exit {
             Self::Configuration => 2,
             Self::NoToken => 3,
             Self::Bind => 4,
-            Self::NotRunning => 5,
+            Self::Unusable => 5,
+            Self::NotRunning => 6,
         }
     }
 
@@ -148,11 +193,16 @@ impl Exit {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Clean => "clean end, also after SIGTERM; check: nothing is wrong; ctl: done",
+            Self::Clean => {
+                "clean end, also after SIGTERM; check and doctor: all is good; ctl: done"
+            }
             Self::Failure => "anything else; ctl: refused (configuration, rights), or not in time",
             Self::Configuration => "usage or configuration error",
-            Self::NoToken => "no token at start (start.timeout passed, start.on_failure=exit)",
+            Self::NoToken => {
+                "no token at start (start.timeout, start.on_failure=exit), or for doctor"
+            }
             Self::Bind => "a listener could not be bound",
+            Self::Unusable => "doctor: there is a token, and the server can't be used",
             Self::NotRunning => "ctl: nobody answers on the control socket",
         }
     }

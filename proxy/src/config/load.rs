@@ -6,6 +6,7 @@ use super::cli::CliOptions;
 use super::environment::Environment;
 use super::error::{ConfigErrors, Place};
 use super::file::{FileContent, read_file};
+use super::identity::AUTO_CHOSE;
 use super::keys;
 use super::model::{Config, ConsoleAccess, Control, Drain, Listen, Log, Start};
 use super::route::{Claims, read_route};
@@ -20,6 +21,23 @@ pub struct Loaded {
     pub config: Config,
     /// One sentence each, for the log: choices that were made and not asked for.
     pub notes: Vec<String>,
+}
+
+impl Loaded {
+    /// What is worth telling about one route.
+    pub fn notes_on(&self, route: &str) -> impl Iterator<Item = &str> {
+        let begin = format!("route {route}: ");
+        self.notes
+            .iter()
+            .filter_map(move |note| note.strip_prefix(&begin))
+    }
+
+    /// Why the route has its source of tokens, if `auto` chose it.
+    #[must_use]
+    pub fn why_identity(&self, route: &str) -> Option<&str> {
+        self.notes_on(route)
+            .find_map(|note| note.strip_prefix(AUTO_CHOSE))
+    }
 }
 
 /// Reads flags, environment and file; a flag wins over a variable, which wins over the file.

@@ -36,10 +36,11 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
+pub use azure_host::is_azure_server;
 pub use cli::CliOptions;
 pub use ctl::{CtlCommand, CtlOptions, CtlOutput, control_address};
 pub use diff::{Applies, Change, Kind, diff};
-pub use environment::{Environment, MapEnvironment, ProcessEnvironment};
+pub use environment::{Environment, MapEnvironment, ProcessEnvironment, wants_colours};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
 pub use model::{

@@ -223,6 +223,17 @@ pub struct Upstream {
     pub connect_timeout: Duration,
 }
 
+impl Upstream {
+    /// Where the server is dialled.
+    #[must_use]
+    pub fn target(&self) -> HostPort {
+        self.connect_to.clone().unwrap_or_else(|| HostPort {
+            host: self.host.clone(),
+            port: self.port,
+        })
+    }
+}
+
 /// A host name or address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {

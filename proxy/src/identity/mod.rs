@@ -36,7 +36,8 @@ use url::{Host, Url};
 use crate::config::{ClientSecret, IdentitySpec, Selector, Source, Workload};
 
 pub use audience::Audience;
-pub use failure::{FailureClass, IdentityError, Unavailable};
+pub(crate) use explain::advice;
+pub use failure::{Assignment, Failure, FailureClass, IdentityError, Unavailable};
 pub use handle::{TokenHandle, TokenStatus};
 pub use observe::{RefreshResult, Subject, TokenMetrics, TokenMetricsFactory};
 pub use token::{CredentialKind, Token};

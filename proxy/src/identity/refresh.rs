@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::clock::{Clock, Due};
+use super::explain::advice;
 use super::failure::{Failure, FailureClass, Lack, Span, Streak, Unavailable};
 use super::handle::{Order, State, TokenHandle};
 use super::journal::Journal;
@@ -149,7 +150,7 @@ impl Refresher {
                 return Err(Failure::new(
                     FailureClass::Stale,
                     format!("the source gave a token that expired {ago} ago"),
-                    "check the clock of this machine; a source that keeps old tokens is asked again",
+                    advice::STALE,
                 ));
             }
         };

@@ -14,6 +14,10 @@ mod recover;
 mod report;
 mod route;
 mod session;
+mod trial;
 
 pub use accept::serve;
+pub(crate) use recover::Unfit;
+pub(crate) use report::{Failed, hint};
 pub use route::{Route, RouteError};
+pub(crate) use trial::{Secured, Session, Trial};

@@ -11,14 +11,14 @@ async fn a_script_can_wait_until_it_serves() {
     let azure = shared().await;
     let place = Place::new();
     let nobody = place.ctl(&["wait", "--timeout", "300ms"]).await;
-    assert_eq!((nobody.code, &*nobody.out), (5, ""));
+    assert_eq!((nobody.code, &*nobody.out), (6, ""));
     assert!(
         nobody.err.contains("is entrapool running"),
         "{}",
         nobody.err
     );
     let nobody = place.ctl(&["status"]).await;
-    assert_eq!(nobody.code, 5, "{}", nobody.err);
+    assert_eq!(nobody.code, 6, "{}", nobody.err);
 
     let begun = place.operated(Sidecar::on(&azure));
     let (said, proxy) = tokio::join!(place.ctl(&["wait"]), begun.start());
@@ -70,7 +70,7 @@ async fn a_drain_lets_transactions_finish() {
     assert_eq!(tags(&inside.query("commit").await), "CZ");
     assert_eq!(inside.last_words().await[&'C'], "57P01");
     assert_eq!(proxy.exit().await, 0);
-    assert_eq!(place.ctl(&["status"]).await.code, 5);
+    assert_eq!(place.ctl(&["status"]).await.code, 6);
     assert!(!place.socket().exists());
 }
 

@@ -28,7 +28,7 @@ pub use azure::{
     shared,
 };
 pub use eighteen::{Eighteen, eighteen};
-pub use launch::Launch;
+pub use launch::{Launch, binary};
 pub use log::{Line, Log};
 pub use metrics::Metrics;
 pub use raw::{Fields, Message, Raw};

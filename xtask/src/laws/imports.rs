@@ -1,4 +1,4 @@
-//! Who may name whom (laws 1 to 5 and 7 to 10).
+//! Who may name whom (laws 1 to 5, and 7 to 11).
 
 use super::Breach;
 use super::scan::Source;
@@ -15,6 +15,22 @@ struct Law {
 const EVERYWHERE: &[&[&str]] = &[&[]];
 const PROTOCOLS: &[&[&str]] = &[&["pool"], &["upstream"], &["identity"]];
 const OPERATION: &[&[&str]] = &[&["status"], &["control"], &["ctl"]];
+const ALL_BUT_THE_DOCTOR: &[&[&str]] = &[
+    &["admin"],
+    &["app"],
+    &["config"],
+    &["console"],
+    &["control"],
+    &["ctl"],
+    &["identity"],
+    &["pool"],
+    &["postgres"],
+    &["server"],
+    &["session"],
+    &["status"],
+    &["tds"],
+    &["upstream"],
+];
 const RUNTIME_AND_WORLD: &[&str] = &[
     "tokio",
     "std::net",
@@ -88,7 +104,7 @@ const LAWS: &[Law] = &[
         forbidden: RUNTIME_AND_WORLD,
     },
     Law {
-        number: 10,
+        number: 11,
         krate: "proxy",
         modules: &[&["console"]],
         forbidden: &[
@@ -100,7 +116,7 @@ const LAWS: &[Law] = &[
         ],
     },
     Law {
-        number: 10,
+        number: 11,
         krate: "proxy",
         modules: &[&["pool"], &["upstream"], &["identity"], &["tds"]],
         forbidden: &["crate::console"],
@@ -113,6 +129,18 @@ const LAWS: &[Law] = &[
     },
     Law {
         number: 9,
+        krate: "proxy",
+        modules: ALL_BUT_THE_DOCTOR,
+        forbidden: &["crate::doctor"],
+    },
+    Law {
+        number: 9,
+        krate: "proxy",
+        modules: &[&["doctor"]],
+        forbidden: &["crate::app", "crate::server", "crate::admin", "crate::pool"],
+    },
+    Law {
+        number: 10,
         krate: "proxy",
         modules: OPERATION,
         forbidden: &[
