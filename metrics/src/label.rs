@@ -111,6 +111,7 @@ label! {
         Error = "error", "Reading, writing or resetting it failed, or it broke the protocol.";
         Drain = "drain", "entrapool is stopping, or a reload has replaced or removed the route.";
         Token = "token", "It was opened with a token that is not to be used any more.";
+        Operator = "operator", "An operator said PAUSE, RECONNECT or KILL on the console.";
         Tainted = "tainted", "Its client left state that nothing removes (`LOAD`, `setseed`, an application role).";
     }
 }

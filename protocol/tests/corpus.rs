@@ -58,6 +58,11 @@ fn back() {
 }
 
 #[test]
+fn console() {
+    replay("console", checks::console::check);
+}
+
+#[test]
 fn tds_legacy() {
     replay("tds_legacy", checks::legacy::check);
 }

@@ -4,6 +4,7 @@ mod doors;
 mod drain;
 mod files;
 mod health;
+mod house;
 mod making;
 mod notify;
 mod observe;
@@ -18,19 +19,22 @@ mod tests;
 use std::sync::Arc;
 
 use entrapool_metrics::Metrics;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminServer, AdminState};
 use crate::config::cli::Exit;
 use crate::config::{Config, ConfigErrors, Loaded, OnStartFailure, Supervisor};
-use crate::control::{ControlServer, Operated};
+use crate::console::Console;
+use crate::control::{ControlServer, Operated, Order};
 use crate::identity::{Identities, IdentityOptions};
 use crate::log::LogLevel;
 use crate::session::registry::Registry;
 use crate::status;
 use doors::Doors;
 use health::AppHealth;
+use house::Household;
 use making::Making;
 use notify::Notifier;
 use observe::TokenObserver;
@@ -160,12 +164,13 @@ impl App {
             status: self.status(),
             health: Arc::clone(&self.health) as _,
             log: Arc::clone(&operation.log),
-            orders,
+            orders: orders.clone(),
         });
+        let console = self.console(orders);
         let control = control
             .map(|control| tokio::spawn(Box::pin(control.serve(operated, self.end.clone()))));
         self.notifier.watch(self.end.clone());
-        let result = self.serve(&mut wishes, &operation).await;
+        let result = self.serve(&mut wishes, &operation, console).await;
         // The last to go, so that probes see the drain.
         self.end.cancel();
         let _ = serving.await;
@@ -173,6 +178,16 @@ impl App {
             let _ = control.await;
         }
         result
+    }
+
+    fn console(&self, orders: mpsc::Sender<Order>) -> Arc<Console> {
+        let house = Household {
+            health: Arc::clone(&self.health),
+            registry: Arc::clone(&self.registry),
+            orders,
+        };
+        let group = self.config.console.group.clone();
+        Arc::new(Console::new(self.status(), Arc::new(house), group))
     }
 
     async fn bind_control(&self) -> Result<Option<ControlServer>, Fault> {
@@ -186,13 +201,18 @@ impl App {
         Ok(Some(bound))
     }
 
-    async fn serve(&mut self, wishes: &mut Wishes, operation: &Operation) -> Result<(), Fault> {
+    async fn serve(
+        &mut self,
+        wishes: &mut Wishes,
+        operation: &Operation,
+        console: Arc<Console>,
+    ) -> Result<(), Fault> {
         self.notifier.starting(self.config.start.timeout).await;
         tokio::select! {
             started = self.wait_for_tokens() => started?,
             _ = wishes.stop("starting") => return Ok(()),
         }
-        let mut doors = Doors::new(self.sessions.clone());
+        let mut doors = Doors::new(self.sessions.clone(), console);
         let routes = self.health.serving();
         let bound = doors.bind(&routes).await?;
         doors.open(&routes, bound);

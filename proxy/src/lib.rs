@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod app;
 pub mod config;
+pub mod console;
 pub mod control;
 pub mod ctl;
 pub mod doctor;

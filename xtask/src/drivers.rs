@@ -21,6 +21,8 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
             "-p",
             "entrapool",
             "--test",
+            "console",
+            "--test",
             "drivers",
             "--test",
             "tds_drivers",
@@ -67,7 +69,7 @@ fn prepare_node(report: &mut Report) -> anyhow::Result<bool> {
 /// Compiles the drivers into the cache that the tests use: it takes seconds once, and then none.
 fn prepare_go(report: &mut Report) -> anyhow::Result<bool> {
     let home = tree::test_environment().join("go");
-    for program in ["pgx_client", "tds/go_mssqldb_client"] {
+    for program in ["pgx_client", "pq_console", "tds/go_mssqldb_client"] {
         let source = tree::root().join(PINS).join(program).with_extension("go");
         let mut build = Command::new("go");
         build

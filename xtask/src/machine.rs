@@ -97,6 +97,15 @@ pub(crate) const FOR_TESTS: &[Component] = &[
         },
     },
     Component {
+        name: "lib/pq (Go)",
+        packages: &["golang-github-lib-pq-dev"],
+        present: || {
+            Path::new(GO_PACKAGES)
+                .join("src/github.com/lib/pq")
+                .is_dir()
+        },
+    },
+    Component {
         name: "go-mssqldb (Go)",
         packages: &["golang-github-denisenkom-go-mssqldb-dev"],
         present: || {

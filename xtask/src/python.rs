@@ -20,7 +20,9 @@ pub(crate) fn environment(
     make.args(["-m", "venv", "--clear"]).arg(home);
     let mut install = Command::new(home.join("bin/python"));
     install
-        .args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"])
+        // The pins are all that there is to install: nothing may come in besides them.
+        .args(["-m", "pip", "install", "--quiet", "--no-deps"])
+        .args(["--only-binary", ":all:"])
         .arg("--requirement")
         .arg(pins);
     let good = report.command(&format!("{name} environment"), &mut make)?

@@ -4,6 +4,7 @@
 //! which includes this file and needs no fuzzer.
 
 pub mod back;
+pub mod console;
 pub mod front;
 pub mod input;
 pub mod legacy;

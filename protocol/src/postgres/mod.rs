@@ -1,6 +1,7 @@
 //! PostgreSQL's frontend/backend protocol, version 3 (PostgreSQL documentation, chapter 55).
 
 pub mod channels;
+pub mod console;
 pub mod discard;
 pub mod effect;
 pub mod error;

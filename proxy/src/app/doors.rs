@@ -11,12 +11,14 @@ use super::health::RouteState;
 use super::route::RunningRoute;
 use crate::config::cli::Exit;
 use crate::config::{self, Listen};
+use crate::console::Console;
 use crate::server::Listener;
 
 /// All that are open.
 pub(super) struct Doors {
     open: Vec<Door>,
     sessions: TaskTracker,
+    console: Arc<Console>,
 }
 
 /// A listener, and whose clients come through it.
@@ -29,11 +31,12 @@ struct Door {
 }
 
 impl Doors {
-    /// None yet; clients will be served in `sessions`.
-    pub(super) fn new(sessions: TaskTracker) -> Self {
+    /// None yet; clients will be served in `sessions`, or by the console.
+    pub(super) fn new(sessions: TaskTracker, console: Arc<Console>) -> Self {
         Self {
             open: Vec::new(),
             sessions,
+            console,
         }
     }
 
@@ -105,9 +108,10 @@ impl Doors {
         state.bound(door.address.clone());
         state.route.warm();
         let (leads_to, sessions) = (Arc::clone(&door.leads_to), self.sessions.clone());
+        let console = Arc::clone(&self.console);
         tokio::spawn(listener.accept_until(door.stop.clone(), move |client| {
             let route = leads_to.lock().unwrap_or_else(PoisonError::into_inner);
-            route.serve(client, &sessions);
+            route.serve(client, &sessions, &console);
         }));
         door
     }

@@ -7,6 +7,7 @@ use entrapool_metrics::{Metrics, Protocol, RouteMetrics};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Dialect};
+use crate::console::Console;
 use crate::identity::TokenHandle;
 use crate::pool;
 use crate::postgres;
@@ -148,6 +149,22 @@ impl RunningRoute {
         }
     }
 
+    /// Holds clients back, lets them go on, or replaces backends.
+    pub(super) fn turn(&self, turn: pool::Turn) -> bool {
+        match self {
+            Self::Postgres(route) => route.turn(turn),
+            Self::Tds(route) => route.turn(turn),
+        }
+    }
+
+    /// What came of that so far.
+    pub(super) fn standing(&self) -> pool::Standing {
+        match self {
+            Self::Postgres(route) => route.standing(),
+            Self::Tds(route) => route.standing(),
+        }
+    }
+
     /// Closes idle backends now and the others as they come back.
     pub(super) fn close(&self) {
         match self {
@@ -158,10 +175,14 @@ impl RunningRoute {
 
     /// Serves a client in a task of `sessions`. It is not a future of all engines, since each
     /// session would be as large as the largest of them.
-    pub(super) fn serve(&self, client: Socket, sessions: &TaskTracker) {
+    pub(super) fn serve(&self, client: Socket, sessions: &TaskTracker, console: &Arc<Console>) {
         match self {
             Self::Postgres(route) => {
-                sessions.spawn(postgres::serve(Arc::clone(route), client));
+                sessions.spawn(postgres::serve(
+                    Arc::clone(route),
+                    client,
+                    Arc::clone(console),
+                ));
             }
             Self::Tds(route) => {
                 sessions.spawn(tds::serve(Arc::clone(route), client));

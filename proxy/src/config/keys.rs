@@ -37,6 +37,7 @@ pub(super) static PROGRAM: &[&dyn Described] = &[
     &START_ON_FAILURE,
     &CONTROL_LISTEN,
     &CONTROL_GROUP,
+    &CONSOLE_GROUP,
 ];
 
 /// The keys of a route, in the order of telling.
@@ -206,6 +207,15 @@ pub(super) static CONTROL_GROUP: Key<Text> = Key {
     scope: Scope::VariableFile,
     help: "A group, by name or number, whose members may use the control socket as well; it has \
            mode 0660 then.",
+};
+
+pub(super) static CONSOLE_GROUP: Key<Text> = Key {
+    name: "console.group",
+    shape: Text { max: 64 },
+    absent: Absent::Means("none"),
+    scope: Scope::VariableFile,
+    help: "A group, by name or number, whose members may use the console besides root and the user \
+           that entrapool runs as. See console.md.",
 };
 
 pub(super) static URL: Key<Text> = Key {

@@ -8,7 +8,7 @@ use super::error::{ConfigErrors, Place};
 use super::file::{FileContent, read_file};
 use super::identity::AUTO_CHOSE;
 use super::keys;
-use super::model::{Config, Control, Drain, Listen, Log, Start};
+use super::model::{Config, ConsoleAccess, Control, Drain, Listen, Log, Start};
 use super::route::{Claims, read_route};
 use super::route_url::read_url;
 use super::settings::{Reader, Settings};
@@ -144,6 +144,7 @@ fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
     let timeout = reader.value(&keys::START_TIMEOUT);
     let on_failure = reader.value(&keys::START_ON_FAILURE);
     let control = read_control(reader);
+    let group = reader.given(&keys::CONSOLE_GROUP);
     Some(Config {
         http: http?,
         workers: usize::try_from(workers?).ok()?,
@@ -161,6 +162,7 @@ fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
             on_failure: on_failure?,
         },
         control,
+        console: ConsoleAccess { group },
         routes: Vec::new(),
     })
 }

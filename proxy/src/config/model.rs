@@ -31,8 +31,17 @@ pub struct Config {
     pub start: Start,
     /// Who may operate the running program, and where.
     pub control: Control,
+    /// Who may use the console.
+    pub console: ConsoleAccess,
     /// One listener each; never empty, listeners and names are distinct.
     pub routes: Vec<Route>,
+}
+
+/// Who may use the console, besides root and the user that we run as.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConsoleAccess {
+    /// Members of the group of this name or number.
+    pub group: Option<String>,
 }
 
 /// How the log looks and how much it says.

@@ -42,6 +42,9 @@ pub fn render(config: &Config) -> String {
     let control = &config.control;
     page.optional(&keys::CONTROL_LISTEN, control.listen.as_ref().map(text));
     page.optional(&keys::CONTROL_GROUP, control.group.as_ref().map(text));
+    page.section("\n[console]");
+    let group = config.console.group.as_ref();
+    page.optional(&keys::CONSOLE_GROUP, group.map(text));
     for route in &config.routes {
         render_route(&mut page, route);
     }

@@ -74,7 +74,7 @@ impl<C: Connect> Pool<C> {
 
     /// Makes as many backends as there is need and room for.
     pub(super) fn grow(self: &Arc<Self>) {
-        while !self.route.is_closed() && self.needs_another() {
+        while !self.route.is_closed() && !self.route.valve.is_paused() && self.needs_another() {
             if self
                 .backoff
                 .lock()
@@ -88,7 +88,9 @@ impl<C: Connect> Pool<C> {
             self.set_starving(slot.is_none());
             let Some(slot) = slot else { return };
             self.creating.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(Arc::clone(self).create(slot));
+            // Taken before the dialling: what is outdated meanwhile is not lent.
+            let number = self.route.born.fetch_add(1, Ordering::SeqCst) + 1;
+            tokio::spawn(Arc::clone(self).create(number, slot));
         }
         self.set_starving(false);
     }
@@ -156,7 +158,7 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    async fn create(self: Arc<Self>, slot: OwnedSemaphorePermit) {
+    async fn create(self: Arc<Self>, number: u64, slot: OwnedSemaphorePermit) {
         let gauge = self.route.metrics.connections.enter(State::Creating);
         let made = self.route.connector.connect(&self.key, &self.shared).await;
         drop(gauge);
@@ -166,7 +168,7 @@ impl<C: Connect> Pool<C> {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .succeeded();
-                let entry = self.enter(connection, slot);
+                let entry = self.enter(number, connection, slot);
                 self.creating.fetch_sub(1, Ordering::Relaxed);
                 self.offer(entry);
                 self.grow();
@@ -183,7 +185,7 @@ impl<C: Connect> Pool<C> {
     /// back; then another attempt is made after a while.
     async fn pause_after(self: &Arc<Self>, error: C::Error) {
         let pause = self.failed(error.clone());
-        if self.live.len() == 0 {
+        if self.live.len() == 0 && !self.route.valve.is_paused() {
             self.failure.send_replace(Some(error));
         }
         self.route.feed();

@@ -51,7 +51,10 @@ impl<C: Connect> Pool<C> {
         if self.route.is_closed() {
             return Err(LeaseError::Closed);
         }
-        if let Some(error) = self.hopeless() {
+        // Held back, one waits whatever the last attempt came to.
+        if !self.route.valve.is_paused()
+            && let Some(error) = self.hopeless()
+        {
             return Err(LeaseError::Connect(error));
         }
         let mut failure = self.failure.subscribe();
@@ -70,13 +73,24 @@ impl<C: Connect> Pool<C> {
                 }
                 _ = failure.changed() => {
                     let error = failure.borrow_and_update().clone();
-                    if let Some(error) = error {
-                        return Err(LeaseError::Connect(error));
+                    match error {
+                        Some(error) => return Err(LeaseError::Connect(error)),
+                        // Those who were held back have their whole time before them.
+                        None => deadline.as_mut().reset(self.latest()),
                     }
                 }
-                () = &mut deadline => return Err(LeaseError::Timeout),
+                () = &mut deadline => {
+                    if !self.route.valve.is_paused() {
+                        return Err(LeaseError::Timeout);
+                    }
+                    deadline.as_mut().reset(self.latest());
+                }
             }
         }
+    }
+
+    fn latest(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.wait_timeout()
     }
 
     /// Makes a lease of an idle backend, unless it is not fit any more.
@@ -89,6 +103,8 @@ impl<C: Connect> Pool<C> {
     ) -> Option<Lease<C>> {
         let unfit = if now >= object.card.expires {
             Some(Closed::Lifetime)
+        } else if let Some(reason) = self.route.outdated(object.card.number()) {
+            Some(reason)
         } else {
             object.connection.unfit()
         };
@@ -112,6 +128,8 @@ impl<C: Connect> Pool<C> {
     pub(super) fn offer(&self, entry: Box<Entry<C>>) {
         if self.route.is_closed() {
             self.discard(entry, Closed::Drain);
+        } else if self.route.valve.is_paused() {
+            self.discard(entry, Closed::Operator);
         } else if let Err((entry, _)) = self.idle.try_add(entry) {
             // There are as many permits as places: only a closed pool has none.
             self.discard(entry, Closed::Drain);
@@ -129,8 +147,8 @@ impl<C: Connect> Lease<C> {
         let route = &self.pool.route;
         let reason = if now >= object.card.expires {
             Closed::Lifetime
-        } else if route.is_closed() {
-            Closed::Drain
+        } else if let Some(reason) = route.outdated(object.card.number()) {
+            reason
         } else if route.slots().starving.load(Ordering::Relaxed) > 0 {
             Closed::Idle
         } else {
@@ -151,6 +169,19 @@ impl<C: Connect> Lease<C> {
     /// What to count if the lease is dropped.
     pub fn closes_for(&mut self, reason: Closed) {
         self.closing = reason;
+    }
+
+    /// Closes the backend if it is not to be lent again anyway; there is no use in cleaning it.
+    #[must_use]
+    pub fn unless_outdated(mut self) -> Option<Self> {
+        let object = self.object.as_ref()?;
+        match self.pool.route.outdated(object.card.number()) {
+            Some(reason) => {
+                self.closing = reason;
+                None
+            }
+            None => Some(self),
+        }
     }
 
     /// Whether the backend has reached the end of its life.

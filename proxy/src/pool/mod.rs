@@ -11,6 +11,7 @@ mod limits;
 mod reap;
 mod roll;
 mod succession;
+mod valve;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,6 +30,8 @@ pub use limits::Limits;
 pub use roll::{BackendView, Named, Particulars, View};
 use roll::{Listed, Roll};
 use succession::Slots;
+use valve::Valve;
+pub use valve::{Standing, Turn};
 
 /// Makes connections.
 pub trait Connect: Send + Sync + Sized + 'static {
@@ -78,10 +81,11 @@ struct Route<C: Connect> {
     /// Others have taken its place: it serves the sessions that it has.
     retired: AtomicBool,
     pools: Mutex<HashMap<C::Key, Arc<Pool<C>>>>,
-    /// How many backends there have been.
+    /// How many backends there have been, attempts included.
     born: AtomicU64,
     /// No more backends are made or kept.
     closed: AtomicBool,
+    valve: Valve,
 }
 
 /// The backends of one key.
@@ -131,6 +135,7 @@ impl<C: Connect> Pools<C> {
             pools: Mutex::default(),
             born: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            valve: Valve::default(),
         });
         reap::spawn(&route);
         Self { route }
@@ -181,6 +186,7 @@ impl<C: Connect> Pools<C> {
     /// Makes no more backends, closes the idle ones, and the others as they come back.
     pub fn close(&self) {
         self.route.closed.store(true, Ordering::Relaxed);
+        self.route.valve.close();
         let pools = self.route.all();
         self.route
             .pools
@@ -289,8 +295,12 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    fn enter(&self, connection: C::Connection, slot: OwnedSemaphorePermit) -> Box<Entry<C>> {
-        let number = self.route.born.fetch_add(1, Ordering::Relaxed) + 1;
+    fn enter(
+        &self,
+        number: u64,
+        connection: C::Connection,
+        slot: OwnedSemaphorePermit,
+    ) -> Box<Entry<C>> {
         let lifetime = self.route.limits.lifetime();
         let card = self.live.list(number, lifetime, connection.particulars());
         Box::new(Entry {

@@ -119,6 +119,12 @@ impl Roll {
         }
     }
 
+    /// How many have this number or a lower one.
+    pub(super) fn up_to(&self, number: u64) -> usize {
+        let cards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cards.range(..=number).count()
+    }
+
     pub(super) fn view(&self) -> Vec<BackendView> {
         let cards: Vec<Arc<Card>> = {
             let cards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,6 +136,12 @@ impl Roll {
 }
 
 impl Card {
+    /// Tells it from all others of its route; later ones have higher numbers.
+    #[inline]
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// From `now` on the backend is in `state`.
     #[inline]
     pub(super) fn enter(&self, state: State, now: Instant) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::{Connect, Pools, Route};
+use super::{Connect, Pools, Route, Turn};
 
 /// How long an unused backend of a retired pool is kept: its slot is wanted by those that serve
 /// new clients, yet a busy session should not log in for each transaction.
@@ -47,6 +47,10 @@ impl<C: Connect> Pools<C> {
                     taken.forget();
                 }
             });
+        }
+        // Who is held back is so by whichever route a client finds.
+        if old.is_paused() {
+            self.turn(Turn::Pause);
         }
     }
 

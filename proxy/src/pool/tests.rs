@@ -426,3 +426,105 @@ async fn pools_that_nobody_has_any_more_say_goodbye() {
     assert_eq!(script.parted.load(Ordering::Relaxed), 1);
     assert_eq!(metrics.connections_closed.get(Closed::Drain), 1);
 }
+
+#[tokio::test]
+async fn a_paused_route_lets_nobody_through_and_then_everybody() {
+    let bench = bench(2);
+    let pool = bench.pools.pool(&"a");
+    let (idle, lent) = (bench.lease("a").await, bench.lease("a").await);
+    idle.give_back(Instant::now());
+    assert!(bench.pools.turn(Turn::Pause));
+    assert!(!bench.pools.turn(Turn::Pause), "it was paused already");
+    // The idle one has gone, the other one goes when it comes back.
+    let standing = bench.pools.standing();
+    assert_eq!((standing.paused, standing.unsettled), (true, 1));
+    assert!(pool.try_lease(9, Instant::now()).is_none());
+    let waiting = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move { pool.lease(9).await.map(drop) }
+    });
+    bench
+        .until(|bench| bench.metrics.clients_waiting.now() == 1)
+        .await;
+    lent.give_back(Instant::now());
+    assert_eq!(bench.pools.standing().unsettled, 0);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    assert_eq!((bench.attempts(), bench.pools.backends()), (2, 0));
+    assert_eq!(bench.metrics.connections_closed.get(Closed::Operator), 2);
+    assert!(bench.pools.turn(Turn::Resume));
+    assert!(!bench.pools.turn(Turn::Resume), "it was not paused");
+    assert_eq!(waiting.await.unwrap(), Ok(()));
+    assert_eq!(bench.attempts(), 3);
+}
+
+#[tokio::test]
+async fn whoever_is_held_back_is_not_told_to_give_up() {
+    let limits = PoolLimits {
+        wait_timeout: Duration::from_millis(40),
+        ..limits(1)
+    };
+    let script = Script {
+        outcomes: Mutex::new([Err("down")].into()),
+        ..Script::default()
+    };
+    let bench = bench_with(&limits, script);
+    let pool = bench.pools.pool(&"a");
+    let failed = pool.lease(1).await.map(drop);
+    assert_eq!(failed, Err(LeaseError::Connect("down".to_owned())));
+    bench.pools.turn(Turn::Pause);
+    // Neither the pause after the failure nor the timeout counts.
+    let mut waiting = std::pin::pin!(pool.lease(2));
+    let long = tokio::time::timeout(Duration::from_millis(200), waiting.as_mut()).await;
+    assert!(long.is_err(), "it waits on");
+    bench.pools.turn(Turn::Resume);
+    waiting.await.unwrap().give_back(Instant::now());
+}
+
+#[tokio::test]
+async fn replaced_backends_are_closed_as_they_come_back() {
+    let bench = bench(3);
+    let (idle, lent) = (bench.lease("a").await, bench.lease("a").await);
+    idle.give_back(Instant::now());
+    assert!(!bench.pools.turn(Turn::Replace));
+    let standing = bench.pools.standing();
+    assert_eq!(
+        (standing.paused, standing.outdated, standing.unsettled),
+        (false, 2, 1)
+    );
+    let fresh = bench.lease("a").await;
+    assert_eq!(bench.attempts(), 3);
+    assert!(fresh.unless_outdated().is_some_and(|fresh| {
+        fresh.give_back(Instant::now());
+        true
+    }));
+    // What its client has left need not be cleaned.
+    assert!(lent.unless_outdated().is_none());
+    assert_eq!(bench.pools.standing().unsettled, 0);
+    assert_eq!(bench.pools.backends(), 1);
+    assert_eq!(bench.metrics.connections_closed.get(Closed::Operator), 2);
+}
+
+#[tokio::test]
+async fn a_login_that_was_under_way_when_it_was_replaced_is_not_lent() {
+    let script = Script {
+        gate: Some(Semaphore::new(0)),
+        ..Script::default()
+    };
+    let bench = bench_with(&limits(2), script);
+    let pool = bench.pools.pool(&"a");
+    let waiting = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move {
+            pool.lease(1)
+                .await
+                .map(|lease| lease.give_back(Instant::now()))
+        }
+    });
+    bench.until(|bench| bench.attempts() == 1).await;
+    bench.pools.turn(Turn::Replace);
+    bench.script.gate.as_ref().unwrap().add_permits(2);
+    waiting.await.unwrap().unwrap();
+    assert_eq!(bench.attempts(), 2, "the first was thrown away");
+    assert_eq!(bench.metrics.connections_closed.get(Closed::Operator), 1);
+}

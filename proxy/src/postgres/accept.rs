@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entrapool_metrics::{CancelResult, Cause};
+use entrapool_metrics::{CancelResult, Cause, ClientGuard};
 use entrapool_protocol::postgres::Status;
 use entrapool_protocol::postgres::effect::Effects;
 use entrapool_protocol::postgres::message::{self, Report};
@@ -18,6 +18,7 @@ use super::recover::{Unfit, settle};
 use super::route::Route;
 use super::session::Session;
 use super::{greeting, recover, report};
+use crate::console::{self, Console, Visitor};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
 use crate::session::gate::{HEARING, NOT_HTTP, Turned};
@@ -58,23 +59,43 @@ impl Refused {
 }
 
 /// Serves one client from its first byte to its end.
-pub async fn serve(route: Arc<Route>, client: Socket) {
+pub async fn serve(route: Arc<Route>, client: Socket, console: Arc<Console>) {
     let _inside = match route.gate.admit(&client).await {
         Ok(inside) => inside,
         Err(turned) => return Box::pin(turn_away(&route, client, &turned)).await,
     };
-    let _counted = route.metrics.clients.client();
+    let counted = route.metrics.clients.client();
     // Boxed: beginning and end need far more room than a session that idles, perhaps for days.
-    if let Some(mut session) = Box::pin(open(route, client)).await {
+    let opened = Box::pin(open(route, client, console, counted)).await;
+    if let Some((mut session, _counted)) = opened {
         let end = session.run().await;
         Box::pin(session.finish(end)).await;
     }
 }
 
 /// The session of a client that could be greeted.
-async fn open(route: Arc<Route>, mut client: Socket) -> Option<Session> {
+async fn open(
+    route: Arc<Route>,
+    mut client: Socket,
+    console: Arc<Console>,
+    counted: ClientGuard,
+) -> Option<(Session, ClientGuard)> {
     match log_in(&route, &mut client).await {
-        Ok(opening) => opening.map(|opening| Session::new(route, client, opening)),
+        Ok(Entrance::Session(opening)) => Some((Session::new(route, client, *opening), counted)),
+        Ok(Entrance::Console(startup, ahead)) => {
+            // Whoever looks takes nobody's place.
+            drop(counted);
+            let visitor = Visitor {
+                client,
+                startup: *startup,
+                ahead,
+                registry: Arc::clone(&route.registry),
+            };
+            let (ending, session) = Box::pin(console.receive(visitor)).await;
+            route.ended(&ending, session);
+            None
+        }
+        Ok(Entrance::Cancel) => None,
         Err(refused) => {
             refuse(&route, client, refused).await;
             None
@@ -118,6 +139,16 @@ async fn turn_away(route: &Route, mut client: Socket, turned: &Turned) {
     route.ended(&Ending::because(turned.cause(), turned), 0);
 }
 
+/// What a client has come for.
+enum Entrance {
+    /// A session, which has been greeted.
+    Session(Box<Opening>),
+    /// The console; with what was sent behind the StartupMessage.
+    Console(Box<Startup>, Vec<u8>),
+    /// A cancel request, which has been passed on.
+    Cancel,
+}
+
 /// What a session begins with.
 pub(super) struct Opening {
     pub(super) registered: Registered,
@@ -141,20 +172,23 @@ async fn close_with(mut client: Socket, bytes: &[u8]) {
     }
 }
 
-/// From the first byte to the greeting; `None` after a cancel request.
-async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Opening>, Refused> {
+/// From the first byte to the greeting.
+async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Entrance, Refused> {
     let first = tokio::time::timeout(STARTUP_LIMIT, first_packet(client)).await;
     let (first, ahead) = first.map_err(|_| Refused::silent(Cause::NoStartup))??;
     let startup = match first {
         FirstPacket::Startup(startup) => startup,
         FirstPacket::Cancel(key) => {
             pass_cancel(route, &key);
-            return Ok(None);
+            return Ok(Entrance::Cancel);
         }
         FirstPacket::SslRequest | FirstPacket::GssEncRequest => {
             return Err(Refused::silent(Cause::Malformed));
         }
     };
+    if wants_console(route, &startup) {
+        return Ok(Entrance::Console(Box::new(startup), ahead));
+    }
     // A greeted client may be told of the limit in words.
     let limit = route.config.pool.max_clients;
     if usize::try_from(route.metrics.clients.now()).is_ok_and(|now| now > limit) {
@@ -198,12 +232,12 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Openin
         }
     };
     greet(client, &startup, &reports, &registered).await?;
-    Ok(Some(Opening {
+    Ok(Entrance::Session(Box::new(Opening {
         registered,
         pool,
         settings,
         ahead,
-    }))
+    })))
 }
 
 /// Reads packets until one is more than a wish for encryption; wishes are refused, each once.
@@ -254,6 +288,20 @@ fn gone<T>(result: std::io::Result<T>) -> Result<T, Refused> {
         ending: Ending::because(Cause::Gone, error),
         words: Words::None,
     })
+}
+
+/// Whether the client has named the console, and no database of the route.
+fn wants_console(route: &Route, startup: &Startup) -> bool {
+    let Some(name) = startup.database.as_deref() else {
+        return false;
+    };
+    let served = route.database.as_deref() == Some(name)
+        || route
+            .config
+            .databases
+            .as_ref()
+            .is_some_and(|all| all.iter().any(|served| served == name));
+    console::DATABASES.contains(&name) && !served
 }
 
 /// The database of a session. A name equal to the user's is what drivers send when none was

@@ -57,10 +57,13 @@ pub(crate) enum Unfit {
 /// Makes the backend fit and gives it back, or closes it. A cancel request that is on its way
 /// arrives first, so that it can't hit the next client.
 pub(super) fn spawn(
-    mut lease: Lease<Connector>,
+    lease: Lease<Connector>,
     cancelling: Option<JoinHandle<()>>,
     route: Arc<super::Route>,
 ) {
+    let Some(mut lease) = lease.unless_outdated() else {
+        return;
+    };
     lease.begin_cleaning();
     let mode = route.mode();
     tokio::spawn(async move {

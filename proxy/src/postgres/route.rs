@@ -7,7 +7,7 @@ use entrapool_metrics::{Direction, RouteMetrics};
 use super::connect::{ALPN, Connector, Key};
 use crate::config::{self, PoolMode, PostgresOptions};
 use crate::identity::TokenHandle;
-use crate::pool::{Named, Pools, View};
+use crate::pool::{Named, Pools, Standing, Turn, View};
 use crate::session::ending::Ending;
 use crate::session::gate::Gate;
 use crate::session::registry::Registry;
@@ -126,6 +126,17 @@ impl Route {
     /// Another route has taken its place: sessions that it has go on as they were.
     pub fn retire(&self) {
         self.pools.retire();
+    }
+
+    /// Holds clients back, lets them go on, or replaces backends.
+    pub fn turn(&self, turn: Turn) -> bool {
+        self.pools.turn(turn)
+    }
+
+    /// What came of that so far.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.pools.standing()
     }
 
     /// Closes idle backends now and the others as they come back.

@@ -129,6 +129,16 @@ impl Registry {
         }
     }
 
+    /// Asks the sessions that `which` picks, by their number and origin; returns how many.
+    pub fn raise_some(&self, signal: Signal, which: impl Fn(u64, &Origin) -> bool) -> usize {
+        let present = self.present();
+        let picked = present
+            .sessions
+            .values()
+            .filter(|entry| which(entry.number, &entry.origin));
+        picked.inspect(|entry| entry.raise(signal)).count()
+    }
+
     /// How many sessions there are.
     #[must_use]
     pub fn len(&self) -> usize {

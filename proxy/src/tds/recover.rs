@@ -43,7 +43,10 @@ pub(crate) enum Unfit {
 }
 
 /// Makes the backend fit and gives it back, or closes it.
-pub(super) fn spawn(mut lease: Lease<Connector>, route: Arc<super::Route>) {
+pub(super) fn spawn(lease: Lease<Connector>, route: Arc<super::Route>) {
+    let Some(mut lease) = lease.unless_outdated() else {
+        return;
+    };
     lease.begin_cleaning();
     let mode = route.mode();
     tokio::spawn(async move {

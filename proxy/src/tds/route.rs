@@ -9,7 +9,7 @@ use super::connect::{Connector, Key};
 use super::door::{ALPN, Door, DoorError, WRAPPED_VERSIONS};
 use crate::config::{self, PoolMode, TdsOptions, TlsMode};
 use crate::identity::TokenHandle;
-use crate::pool::{Named, Pools, View};
+use crate::pool::{Named, Pools, Standing, Turn, View};
 use crate::session::ending::Ending;
 use crate::session::gate::Gate;
 use crate::session::registry::Registry;
@@ -153,6 +153,17 @@ impl Route {
     /// Another route has taken its place: sessions that it has go on as they were.
     pub fn retire(&self) {
         self.pools.retire();
+    }
+
+    /// Holds clients back, lets them go on, or replaces backends.
+    pub fn turn(&self, turn: Turn) -> bool {
+        self.pools.turn(turn)
+    }
+
+    /// What came of that so far.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.pools.standing()
     }
 
     /// Closes idle backends now and the others as they come back.

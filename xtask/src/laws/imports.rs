@@ -1,4 +1,4 @@
-//! Who may name whom (laws 1 to 5, and 7 to 10).
+//! Who may name whom (laws 1 to 5, and 7 to 11).
 
 use super::Breach;
 use super::scan::Source;
@@ -102,6 +102,24 @@ const LAWS: &[Law] = &[
         krate: "proxy",
         modules: &[&["session", "pin"]],
         forbidden: RUNTIME_AND_WORLD,
+    },
+    Law {
+        number: 11,
+        krate: "proxy",
+        modules: &[&["console"]],
+        forbidden: &[
+            "crate::postgres",
+            "crate::tds",
+            "crate::upstream",
+            "crate::identity",
+            "entrapool_protocol::tds",
+        ],
+    },
+    Law {
+        number: 11,
+        krate: "proxy",
+        modules: &[&["pool"], &["upstream"], &["identity"], &["tds"]],
+        forbidden: &["crate::console"],
     },
     Law {
         number: 8,

@@ -8,10 +8,10 @@ use proptest::prelude::*;
 
 use super::{PLAIN, try_load};
 use crate::config::{
-    Admission, CertificateFiles, ClientSecret, ClientTls, Cloud, Config, Control, Dialect, Drain,
-    HostPort, IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure, PinOnExec,
-    PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions, TlsMode,
-    Upstream, Workload, keys, render,
+    Admission, CertificateFiles, ClientSecret, ClientTls, Cloud, Config, ConsoleAccess, Control,
+    Dialect, Drain, HostPort, IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure,
+    PinOnExec, PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions,
+    TlsMode, Upstream, Workload, keys, render,
 };
 
 /// Everything that any source may want, so that each can be written.
@@ -92,10 +92,11 @@ fn configs() -> impl Strategy<Value = Config> {
             group,
         }),
     ];
-    let program = (program, control);
+    let console = option::of(texts()).prop_map(|group| ConsoleAccess { group });
+    let program = (program, control, console);
     let routes = proptest::collection::vec(routes(), 1..4);
     (program, times, routes).prop_map(|(program, times, mut routes)| {
-        let ((workers, json, level, serve, authority), control) = program;
+        let ((workers, json, level, serve, authority), control, console) = program;
         for (index, route) in routes.iter_mut().enumerate() {
             make_distinct(index, route);
         }
@@ -124,6 +125,7 @@ fn configs() -> impl Strategy<Value = Config> {
                 },
             },
             control,
+            console,
             routes,
         }
     })
