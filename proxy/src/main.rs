@@ -1,11 +1,12 @@
 //! The program: arguments become a configuration, which becomes an [`App`], which runs.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use entrapool::app::App;
-use entrapool::config::cli::{Cli, CliOptions, Command, Exit};
+use entrapool::config::cli::{self, Cli, CliOptions, Command, Exit};
 use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tracing_subscriber::EnvFilter;
@@ -16,6 +17,14 @@ fn main() -> ExitCode {
         Command::Check(options) => {
             loaded(&options).map_or_else(|exit| exit, |loaded| check(&loaded))
         }
+        Command::Completions { shell } => {
+            // A reader that has seen enough (`| head`) is no failure of ours to tell of.
+            match cli::completions(shell, &mut std::io::stdout().lock()) {
+                Ok(()) => Exit::Clean,
+                Err(_) => Exit::Failure,
+            }
+        }
+        Command::Man { directory } => manual(&directory),
     };
     ExitCode::from(exit.code())
 }
@@ -40,6 +49,22 @@ fn check(loaded: &Loaded) -> Exit {
         Exit::Clean
     } else {
         Exit::Failure
+    }
+}
+
+fn manual(directory: &Path) -> Exit {
+    match cli::manual(directory) {
+        Ok(pages) => {
+            eprintln!("{} pages in {}", pages.len(), directory.display());
+            Exit::Clean
+        }
+        Err(error) => {
+            eprintln!(
+                "the manual can't be written to {}: {error}",
+                directory.display()
+            );
+            Exit::Failure
+        }
     }
 }
 

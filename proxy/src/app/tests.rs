@@ -8,8 +8,9 @@ use crate::config::{Config, MapEnvironment, load};
 
 fn config(routes: &[&str]) -> Config {
     let arguments = std::iter::once(&"entrapool").chain(routes);
-    let (Command::Run(options) | Command::Check(options)) =
-        Cli::try_parse_from(arguments).unwrap().into_command();
+    let Command::Run(options) = Cli::try_parse_from(arguments).unwrap().into_command() else {
+        panic!("routes alone mean run");
+    };
     load(&options, &MapEnvironment::default()).unwrap().config
 }
 

@@ -3,14 +3,20 @@
 //! `main` parses [`Cli`] and hands [`CliOptions`] to [`super::load`]. Values stay text in here,
 //! so that a bad one is reported together with those of the other sources.
 
-use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
 
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+pub use self::pages::{completions, manual};
 use super::error::Place;
 use super::key::{Described, Scope};
 use super::keys;
 use super::reference::{long_help, short_help};
 use super::route_url::RouteUrl;
 use super::settings::{Raw, Settings};
+
+mod pages;
 
 /// Connection-pooling sidecar for databases with Microsoft Entra identities.
 ///
@@ -49,6 +55,18 @@ pub enum Command {
     /// Print the effective configuration as TOML, or every error, and exit
     #[command(after_help = short_help(), after_long_help = long_help())]
     Check(CliOptions),
+    /// Print the script that makes a shell complete entrapool's command line
+    #[command(after_help = "Example, for bash: source <(entrapool completions bash)")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a directory, for those who make packages
+    #[command(hide = true)]
+    Man {
+        /// Where entrapool.1 and the others go
+        directory: PathBuf,
+    },
 }
 
 /// What `run` and `check` take.

@@ -23,6 +23,7 @@ fn options(arguments: &[&str]) -> CliOptions {
     let arguments = std::iter::once(&"entrapool").chain(arguments);
     match Cli::try_parse_from(arguments).unwrap().into_command() {
         Command::Run(options) | Command::Check(options) => options,
+        other => panic!("{other:?}"),
     }
 }
 
