@@ -13,3 +13,6 @@ pub mod server;
 pub mod session;
 pub mod tds;
 pub mod upstream;
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ mod span;
 mod variables;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cli::CliOptions;
 pub use environment::{Environment, MapEnvironment, ProcessEnvironment};

@@ -9,7 +9,7 @@ use entrapool_protocol::postgres::Status;
 use entrapool_protocol::postgres::effect::Effects;
 use entrapool_protocol::postgres::message::{self, Report};
 use entrapool_protocol::postgres::settings::Settings;
-use entrapool_protocol::postgres::startup::{CancelKey, FirstPacket, Startup, StartupError};
+use entrapool_protocol::postgres::startup::{CancelKey, FirstPacket, Startup};
 
 use super::adapt::adapt;
 use super::connect::{Connector, Key};
@@ -130,13 +130,10 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Openin
         0 | 1 => KeyLength::Short,
         _ => KeyLength::Long,
     };
-    let registered = route.registry.register(length).map_err(|error| {
-        let report = Report::fatal(
-            "58000",
-            format!("entrapool: the system has no randomness: {error}"),
-        );
-        Refused::new(Cause::Internal, report)
-    })?;
+    let registered = route
+        .registry
+        .register(length)
+        .map_err(|error| Refused::new(Cause::Internal, report::no_randomness(&error)))?;
     let reports = match pool.shared().greeting(&settings) {
         Some(reports) => reports,
         None => ask_a_backend(route, &pool, &settings).await?,
@@ -173,19 +170,9 @@ async fn first_packet(client: &mut Socket) -> Result<(FirstPacket, Vec<u8>), Ref
                     return Err(Refused::silent(Cause::NoStartup));
                 }
             }
-            Err(error) => return Err(refused_startup(&error)),
+            Err(error) => return Err(Refused::new(Cause::Malformed, report::bad_startup(&error))),
         }
     }
-}
-
-fn refused_startup(error: &StartupError) -> Refused {
-    let report = Report::fatal(error.sqlstate(), format!("entrapool: {error}"));
-    let report = match error {
-        StartupError::DirectTls => report.hint("Use sslmode=disable or prefer: the connection to entrapool does not leave this machine."),
-        StartupError::Http => report.hint("entrapool serves HTTP (metrics and probes) on another port: see --http."),
-        _ => report,
-    };
-    Refused::new(Cause::Malformed, report)
 }
 
 fn gone<T>(result: std::io::Result<T>) -> Result<T, Refused> {

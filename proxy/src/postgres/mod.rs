@@ -16,4 +16,6 @@ mod route;
 mod session;
 
 pub use accept::serve;
+#[cfg(test)]
+pub(crate) use report::tests as told;
 pub use route::{Route, RouteError};

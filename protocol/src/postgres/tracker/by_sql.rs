@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::front::Action;
-use super::named::duplicate_statement;
 use super::{Change, Tracker, message, statements};
 use crate::postgres::frame::Header;
 use crate::postgres::ledger::{Fate, Kind};
+use crate::postgres::refusal;
 use crate::postgres::scan::{Named, Verb, named};
 use crate::postgres::statements::Statements;
 
@@ -48,7 +48,7 @@ impl Tracker {
         let parses = !self.scratch.is_empty();
         let fate = match verb {
             Verb::Prepare => {
-                self.replace_next("42P05", &duplicate_statement(&name));
+                self.replace_next("42P05", &refusal::duplicate_statement(&name));
                 Fate::Replace
             }
             Verb::Deallocate | Verb::Execute => Fate::Forward,

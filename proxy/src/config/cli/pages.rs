@@ -37,7 +37,9 @@ pub fn manual(directory: &Path) -> io::Result<Vec<PathBuf>> {
         } else {
             String::new()
         };
-        let name = command.get_display_name().unwrap_or(command.get_name());
+        let name = command
+            .get_display_name()
+            .unwrap_or_else(|| command.get_name());
         let path = directory.join(format!("{name}.1"));
         fs::write(&path, page(&command, &extra)?)?;
         written.push(path);
