@@ -90,3 +90,13 @@ fn run(chore: &Chore) -> anyhow::Result<ExitCode> {
     }
     Ok(report.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_help_is_sound() {
+        super::Arguments::command().debug_assert();
+    }
+}
