@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod deny;
+mod dependencies;
 mod docs;
 mod drivers;
 mod fuzz;
