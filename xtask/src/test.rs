@@ -11,6 +11,7 @@ pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
     let mut components = machine::FOR_TESTS.to_vec();
     if full {
         components.extend(machine::FOR_FUZZING);
+        components.extend(machine::FOR_ALL_DRIVERS);
     }
     if !report.step("components", || machine::ensure(&components))? {
         return Ok(());
