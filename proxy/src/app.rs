@@ -3,6 +3,7 @@
 mod drain;
 mod health;
 mod observe;
+mod overview;
 mod route;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::config::{self, Config, OnStartFailure};
 use crate::identity::{Identities, IdentityOptions};
 use crate::server::Listener;
 use crate::session::registry::Registry;
+use crate::status;
 use drain::Signals;
 use health::{AppHealth, RouteState};
 use observe::TokenObserver;
@@ -82,7 +84,7 @@ impl App {
                 .map_err(|error| configuration(&error))?;
             routes.push(Arc::new(RouteState::new(route, token)));
         }
-        let health = Arc::new(AppHealth::new(routes.clone()));
+        let health = Arc::new(AppHealth::new(routes.clone(), Arc::clone(&registry)));
         let admin = Arc::new(AdminState::new(metrics, Arc::clone(&health) as _));
         Ok(Self {
             config,
@@ -93,6 +95,12 @@ impl App {
             sessions: TaskTracker::new(),
             end,
         })
+    }
+
+    /// Who can tell how things stand, also while it runs.
+    #[must_use]
+    pub fn status(&self) -> Arc<dyn status::Source> {
+        Arc::clone(&self.health) as _
     }
 
     /// Runs until a signal has ended it.

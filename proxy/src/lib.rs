@@ -11,6 +11,7 @@ pub mod pool;
 pub mod postgres;
 pub mod server;
 pub mod session;
+pub mod status;
 pub mod tds;
 pub mod upstream;
 

@@ -117,6 +117,8 @@ struct Unnamed {
     mark: Option<(u64, u32)>,
     /// The ledger's number of its Parse.
     parsed_at: u64,
+    /// The name that it would PREPARE, if that is one of its client's already.
+    takes: Option<Box<[u8]>>,
     /// Memory for the next text: see [`Change::Unnamed`].
     spare: Vec<u8>,
 }

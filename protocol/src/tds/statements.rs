@@ -67,7 +67,10 @@ pub enum Watch {
     /// Not at all.
     #[default]
     Nothing,
-    /// By their texts.
+    /// By their texts, and nobody is asked afterwards: of a transaction in doubt it is taken that it
+    /// goes on.
+    Unasked,
+    /// By their texts, and the server is asked.
     Texts,
     /// By their texts, and what would leave state on the backend for certain is refused.
     Strictly,
@@ -148,7 +151,7 @@ impl Dictionary {
         known.next_id = known.next_id.wrapping_add(1);
         let findings = match self.watch {
             Watch::Nothing => Findings::default(),
-            Watch::Texts | Watch::Strictly => scan(text, &mut Vec::new()),
+            Watch::Unasked | Watch::Texts | Watch::Strictly => scan(text, &mut Vec::new()),
         };
         let statement = Arc::new(Statement {
             id: known.next_id,

@@ -71,6 +71,8 @@ pub enum Fact {
     Settings(Vec<Change>),
     /// The session is as it was after its login.
     Reset,
+    /// The same, but a transaction goes on if there was one: perhaps one that nobody told of.
+    ResetInside,
 }
 
 /// What a login agreed on.

@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use super::route::RunningRoute;
 use crate::admin::{Health, RouteHealth, TokenHealth};
 use crate::identity::TokenHandle;
+use crate::session::registry::Registry;
 
 /// A route, its identity's token, and where it listens.
 pub(super) struct RouteState {
     pub(super) route: RunningRoute,
     pub(super) token: TokenHandle,
-    listening_on: OnceLock<String>,
+    pub(super) listening_on: OnceLock<String>,
 }
 
 impl RouteState {
@@ -61,14 +62,18 @@ impl RouteState {
 
 /// The state of all routes.
 pub(super) struct AppHealth {
-    routes: Vec<Arc<RouteState>>,
+    pub(super) routes: Vec<Arc<RouteState>>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) started: SystemTime,
     draining: AtomicBool,
 }
 
 impl AppHealth {
-    pub(super) fn new(routes: Vec<Arc<RouteState>>) -> Self {
+    pub(super) fn new(routes: Vec<Arc<RouteState>>, registry: Arc<Registry>) -> Self {
         Self {
             routes,
+            registry,
+            started: SystemTime::now(),
             draining: AtomicBool::new(false),
         }
     }

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Dialect, Engine};
 use crate::identity::{Audience, TokenHandle};
+use crate::pool;
 use crate::postgres;
 use crate::session::registry::Registry;
 use crate::session::wire::Socket;
@@ -88,6 +89,14 @@ impl RunningRoute {
         match self {
             Self::Postgres(route) => route.backends(),
             Self::Tds(route) => route.backends(),
+        }
+    }
+
+    /// Every pool, as it is now.
+    pub(super) fn pools(&self) -> Vec<pool::View> {
+        match self {
+            Self::Postgres(route) => route.pools(),
+            Self::Tds(route) => route.pools(),
         }
     }
 

@@ -73,6 +73,8 @@ pub struct TokenStatus {
     pub next_refresh: Option<SystemTime>,
     /// The last failure, if nothing succeeded since.
     pub last_error: Option<String>,
+    /// When the first of the failures since then was.
+    pub failing_since: Option<SystemTime>,
     /// Whether a login could use the token now.
     pub usable: bool,
     /// Refreshing fails, or there is no usable token.
@@ -149,6 +151,7 @@ impl TokenHandle {
             last_success: state.last_success,
             next_refresh: state.next_refresh,
             last_error: state.streak.as_ref().map(|streak| streak.last.to_string()),
+            failing_since: state.streak.as_ref().map(|streak| streak.since),
             usable,
             degraded: !usable || state.streak.is_some(),
         }

@@ -62,7 +62,7 @@ impl<C: Connect> Pool<C> {
     /// The error of the last attempt, if it is too early for another and there is no backend
     /// to wait for.
     pub(super) fn hopeless(&self) -> Option<C::Error> {
-        if self.live.load(Ordering::Relaxed) > 0 {
+        if self.live.len() > 0 {
             return None;
         }
         self.backoff
@@ -125,7 +125,7 @@ impl<C: Connect> Pool<C> {
 
     fn needs_another(&self) -> bool {
         let creating = self.creating.load(Ordering::Relaxed);
-        let live = self.live.load(Ordering::Relaxed);
+        let live = self.live.len();
         // A backend that is on its way to somebody who waits still counts as available.
         let coming = creating + self.idle.status().available;
         let wanted = self.waiting.load(Ordering::Relaxed) > coming
@@ -139,9 +139,8 @@ impl<C: Connect> Pool<C> {
     }
 
     fn set_starving(&self, no_slot: bool) {
-        let starving = no_slot
-            && self.live.load(Ordering::Relaxed) == 0
-            && self.creating.load(Ordering::Relaxed) == 0;
+        let starving =
+            no_slot && self.live.len() == 0 && self.creating.load(Ordering::Relaxed) == 0;
         if self.starving.swap(starving, Ordering::Relaxed) != starving {
             let count = &self.route.starving;
             if starving {
@@ -179,7 +178,7 @@ impl<C: Connect> Pool<C> {
     /// back; then another attempt is made after a while.
     async fn pause_after(self: &Arc<Self>, error: C::Error) {
         let pause = self.failed(error.clone());
-        if self.live.load(Ordering::Relaxed) == 0 {
+        if self.live.len() == 0 {
             self.failure.send_replace(Some(error));
         }
         self.route.feed();

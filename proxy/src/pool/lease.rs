@@ -87,7 +87,7 @@ impl<C: Connect> Pool<C> {
         borrower: u64,
         now: Instant,
     ) -> Option<Lease<C>> {
-        let unfit = if now >= object.expires {
+        let unfit = if now >= object.card.expires {
             Some(Closed::Lifetime)
         } else {
             object.connection.unfit()
@@ -96,12 +96,10 @@ impl<C: Connect> Pool<C> {
             self.discard(Object::take(object), reason);
             return None;
         }
-        object.gauge.move_to(State::Active);
-        if object.borrower != borrower {
-            if object.borrower != 0 {
-                self.route.metrics.handovers.inc();
-            }
-            object.borrower = borrower;
+        object.enter(State::Active, now);
+        let before = object.card.lend(borrower);
+        if before != borrower && before != 0 {
+            self.route.metrics.handovers.inc();
         }
         Some(Lease {
             object: Some(object),
@@ -129,15 +127,14 @@ impl<C: Connect> Lease<C> {
             return;
         };
         let route = &self.pool.route;
-        let reason = if now >= object.expires {
+        let reason = if now >= object.card.expires {
             Closed::Lifetime
         } else if route.is_closed() {
             Closed::Drain
         } else if route.starving.load(Ordering::Relaxed) > 0 {
             Closed::Idle
         } else {
-            object.idle_since = now;
-            object.gauge.move_to(State::Idle);
+            object.enter(State::Idle, now);
             drop(object);
             return;
         };
@@ -147,7 +144,7 @@ impl<C: Connect> Lease<C> {
     /// The backend is being rolled back or reset, for nobody in particular.
     pub fn begin_cleaning(&mut self) {
         if let Some(object) = &mut self.object {
-            object.gauge.move_to(State::Cleaning);
+            object.enter(State::Cleaning, Instant::now());
         }
     }
 
@@ -161,7 +158,7 @@ impl<C: Connect> Lease<C> {
     pub fn is_expired(&self, now: Instant) -> bool {
         self.object
             .as_ref()
-            .is_none_or(|object| now >= object.expires)
+            .is_none_or(|object| now >= object.card.expires)
     }
 }
 

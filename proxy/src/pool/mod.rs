@@ -9,11 +9,12 @@ mod create;
 mod lease;
 mod limits;
 mod reap;
+mod roll;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ use crate::config::PoolLimits;
 use create::Backoff;
 pub use lease::{Lease, LeaseError};
 pub use limits::Limits;
+pub use roll::{BackendView, Named, Particulars, View};
+use roll::{Listed, Roll};
 
 /// Makes connections.
 pub trait Connect: Send + Sync + Sized + 'static {
@@ -54,6 +57,8 @@ pub trait Connection: Send + 'static {
     fn unfit(&mut self) -> Option<Closed>;
     /// Says goodbye to the server, as far as that can be done without waiting.
     fn part(&mut self);
+    /// What there is to say of it, for those who ask what there is.
+    fn particulars(&self) -> Particulars;
 }
 
 /// All pools of one route: one per key, with one set of limits.
@@ -71,6 +76,8 @@ struct Route<C: Connect> {
     pools: Mutex<HashMap<C::Key, Arc<Pool<C>>>>,
     /// Pools with waiting clients, no backend and no slot: others give theirs up.
     starving: AtomicUsize,
+    /// How many backends there have been.
+    born: AtomicU64,
     /// No more backends are made or kept.
     closed: AtomicBool,
 }
@@ -83,7 +90,8 @@ pub struct Pool<C: Connect> {
     idle: deadpool::unmanaged::Pool<Box<Entry<C>>>,
     waiting: AtomicUsize,
     creating: AtomicUsize,
-    live: Arc<AtomicUsize>,
+    /// The backends that are logged in.
+    live: Arc<Roll>,
     starving: AtomicBool,
     failure: watch::Sender<Option<C::Error>>,
     backoff: Mutex<Backoff<C::Error>>,
@@ -94,28 +102,17 @@ pub struct Pool<C: Connect> {
 /// A connection with what the pool knows of it.
 struct Entry<C: Connect> {
     connection: C::Connection,
-    expires: Instant,
-    idle_since: Instant,
-    /// Who had it last.
-    borrower: u64,
     gauge: StateGuard,
-    _live: Counted,
+    card: Listed,
     _slot: OwnedSemaphorePermit,
 }
 
-/// One of the connections counted in `Pool::live`.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl<C: Connect> Entry<C> {
+    /// The backend is in `state` from `now` on.
+    #[inline]
+    fn enter(&mut self, state: State, now: Instant) {
+        self.gauge.move_to(state);
+        self.card.enter(state, now);
     }
 }
 
@@ -130,6 +127,7 @@ impl<C: Connect> Pools<C> {
             slots: Arc::new(Semaphore::new(limits.size)),
             pools: Mutex::default(),
             starving: AtomicUsize::new(0),
+            born: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
         reap::spawn(&route);
@@ -166,11 +164,16 @@ impl<C: Connect> Pools<C> {
 
     /// How many backends are logged in.
     pub fn backends(&self) -> usize {
-        self.route
-            .all()
-            .iter()
-            .map(|pool| pool.live.load(Ordering::Relaxed))
-            .sum()
+        self.route.all().iter().map(|pool| pool.live.len()).sum()
+    }
+
+    /// Every pool as it is now, in the order of the names that `name` gives them.
+    pub fn view(&self, name: impl Fn(&C::Key) -> Named) -> Vec<View> {
+        let pools = self.route.all();
+        let view = |pool: &Arc<Pool<C>>| pool.view(name(&pool.key));
+        let mut views: Vec<View> = pools.iter().map(view).collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
     }
 
     /// Makes no more backends, closes the idle ones, and the others as they come back.
@@ -277,15 +280,23 @@ impl<C: Connect> Pool<C> {
         }
     }
 
+    fn view(&self, name: Named) -> View {
+        View {
+            name,
+            creating: self.creating.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            backends: self.live.view(),
+        }
+    }
+
     fn enter(&self, connection: C::Connection, slot: OwnedSemaphorePermit) -> Box<Entry<C>> {
-        let now = Instant::now();
+        let number = self.route.born.fetch_add(1, Ordering::Relaxed) + 1;
+        let lifetime = self.route.limits.lifetime();
+        let card = self.live.list(number, lifetime, connection.particulars());
         Box::new(Entry {
             connection,
-            expires: now + self.route.limits.lifetime(),
-            idle_since: now,
-            borrower: 0,
             gauge: self.route.metrics.connections.enter(State::Idle),
-            _live: Counted::new(&self.live),
+            card,
             _slot: slot,
         })
     }
@@ -295,7 +306,7 @@ impl<C: Connect> fmt::Debug for Pool<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
             .field("key", &self.key)
-            .field("live", &self.live)
+            .field("live", &self.live.len())
             .finish_non_exhaustive()
     }
 }

@@ -47,12 +47,13 @@ impl<C: Connect> Pool<C> {
 
     fn unwanted(&self, entry: &mut Entry<C>, now: Instant, kept: usize) -> Option<Closed> {
         let limits = &self.route.limits;
-        let idle = now.saturating_duration_since(entry.idle_since);
-        if now >= entry.expires {
+        if now >= entry.card.expires {
             Some(Closed::Lifetime)
         } else if let Some(reason) = entry.connection.unfit() {
             Some(reason)
-        } else if idle >= limits.idle_timeout && kept >= self.keep.load(Ordering::Relaxed) {
+        } else if entry.card.state_for(now) >= limits.idle_timeout
+            && kept >= self.keep.load(Ordering::Relaxed)
+        {
             Some(Closed::Idle)
         } else {
             None
@@ -67,7 +68,7 @@ impl<C: Connect> Route<C> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.retain(|_, pool| {
             Arc::strong_count(pool) > 1
-                || pool.live.load(Ordering::Relaxed) > 0
+                || pool.live.len() > 0
                 || pool.keep.load(Ordering::Relaxed) > 0
         });
     }

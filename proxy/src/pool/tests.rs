@@ -34,6 +34,13 @@ impl Connection for Fake {
     fn part(&mut self) {
         self.script.parted.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn particulars(&self) -> Particulars {
+        Particulars {
+            token_generation: 7,
+            ..Particulars::default()
+        }
+    }
 }
 
 impl Connect for Scripted {
@@ -325,4 +332,39 @@ async fn a_closed_pool_keeps_nothing() {
     lent.give_back(Instant::now());
     assert_eq!(bench.metrics.connections_closed.get(Closed::Drain), 2);
     assert_eq!(pool.lease(3).await.map(drop), Err(LeaseError::Closed));
+}
+
+#[tokio::test]
+async fn whoever_asks_sees_what_each_backend_does() {
+    let bench = bench(3);
+    let view = |bench: &Bench| {
+        bench.pools.view(|&key| Named {
+            database: key.to_owned(),
+            variant: String::new(),
+        })
+    };
+    let mut cleaned = bench.lease("b").await;
+    cleaned.begin_cleaning();
+    let lent = bench.pools.pool(&"a").lease(42).await.unwrap();
+    bench.lease("a").await.give_back(Instant::now());
+    let [a, b] = &view(&bench)[..] else {
+        panic!("two pools");
+    };
+    assert_eq!((&*a.name.database, &*b.name.database), ("a", "b"));
+    assert_eq!((a.creating, a.waiting), (0, 0));
+    let states = |view: &View| -> Vec<(u64, State, u64)> {
+        let backends = view.backends.iter();
+        backends
+            .map(|it| (it.number, it.state, it.borrower))
+            .collect()
+    };
+    assert_eq!(states(a), [(2, State::Active, 42), (3, State::Idle, 1)]);
+    assert_eq!(states(b), [(1, State::Cleaning, 1)]);
+    assert_eq!(a.backends[0].particulars.token_generation, 7);
+    assert!(a.backends[0].expires_in > Duration::from_secs(3000));
+    drop(cleaned);
+    lent.give_back(Instant::now());
+    let after = view(&bench);
+    assert_eq!(states(&after[0])[0], (2, State::Idle, 42));
+    assert_eq!(states(&after[1]), []);
 }

@@ -19,7 +19,7 @@ use super::session::Session;
 use super::{greeting, recover, report};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
-use crate::session::registry::{KeyLength, Registered, Signal};
+use crate::session::registry::{KeyLength, Origin, Phase, Registered, Signal};
 use crate::session::wire::Socket;
 
 /// How long a client may take from its first byte to the end of its StartupMessage.
@@ -65,7 +65,7 @@ async fn open(route: Arc<Route>, mut client: Socket) -> Option<Session> {
             if let Some(report) = report {
                 tell(client, &report).await;
             }
-            ending.record(&route.config.name, 0, &route.metrics);
+            route.ended(&ending, 0);
             None
         }
     }
@@ -123,6 +123,8 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Openin
     for (name, value) in &startup.settings {
         settings.set(name, value);
     }
+    let application = settings.get("application_name");
+    let origin = Origin::new(&route.config.name, &database, application);
     let pool = route.pools.pool(&Key { database });
     let settings = pool.shared().intern(settings);
     // Protocol 3.2 brought keys of more than 4 bytes (55.2.8).
@@ -132,11 +134,14 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Option<Openin
     };
     let registered = route
         .registry
-        .register(length)
+        .register(length, origin)
         .map_err(|error| Refused::new(Cause::Internal, report::no_randomness(&error)))?;
     let reports = match pool.shared().greeting(&settings) {
         Some(reports) => reports,
-        None => ask_a_backend(route, &pool, &settings).await?,
+        None => {
+            registered.enter(Phase::Waiting, Instant::now());
+            ask_a_backend(route, &pool, &settings).await?
+        }
     };
     greet(client, &startup, &reports, &registered).await?;
     Ok(Some(Opening {
@@ -261,7 +266,7 @@ async fn greet(
     }
     out.extend_from_slice(&message::AUTHENTICATION_OK);
     out.extend_from_slice(reports);
-    message::backend_key_data(&mut out, registered.pid, &registered.secret());
+    message::backend_key_data(&mut out, registered.pid(), &registered.secret());
     message::ready_for_query(&mut out, Status::Idle);
     gone(client.write_all(&out).await)
 }

@@ -13,7 +13,7 @@ use entrapool_protocol::postgres::message;
 use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::tracker::{Event, Tracker};
 
-use crate::pool::Connection;
+use crate::pool::{Connection, Particulars};
 use crate::session::inbox::Inbox;
 use crate::session::wire::{Fill, READ, Wire};
 
@@ -47,6 +47,8 @@ pub(super) struct Backend {
     pub(super) key: Option<BackendKey>,
     /// Where it is connected to; a cancel request has to go to the same place.
     pub(super) peer: SocketAddr,
+    /// Which token it logged in with.
+    pub(super) token_generation: u64,
 }
 
 impl Backend {
@@ -117,6 +119,14 @@ impl Connection for Backend {
             let _ = self
                 .wire
                 .poll_flush(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
+    fn particulars(&self) -> Particulars {
+        Particulars {
+            peer: Some(self.peer),
+            server_pid: self.key.as_ref().map(|key| key.pid),
+            token_generation: self.token_generation,
         }
     }
 }

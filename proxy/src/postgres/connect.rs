@@ -113,7 +113,7 @@ impl Connector {
         let mut phase = Phase::Dns;
         let work = self.walk(&key.database, token, &mut phase);
         let failed = match tokio::time::timeout(self.timeout, work).await {
-            Ok(Ok(arrived)) => return Ok(backend(arrived, shared)),
+            Ok(Ok(arrived)) => return Ok(backend(arrived, shared, token)),
             Ok(Err(failed)) => failed,
             Err(_) => Failed::Timeout {
                 phase,
@@ -295,7 +295,7 @@ impl Place {
     }
 }
 
-fn backend(arrived: Arrived, shared: &Arc<Shared>) -> Backend {
+fn backend(arrived: Arrived, shared: &Arc<Shared>, token: &Token) -> Backend {
     let welcome = arrived.welcome;
     shared.logged_in(&welcome.parameters);
     Backend {
@@ -317,5 +317,6 @@ fn backend(arrived: Arrived, shared: &Arc<Shared>) -> Backend {
         opaque: false,
         key: welcome.key,
         peer: arrived.peer,
+        token_generation: token.generation(),
     }
 }

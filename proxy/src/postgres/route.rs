@@ -7,7 +7,8 @@ use entrapool_metrics::{Direction, RouteMetrics};
 use super::connect::{ALPN, Connector, Key};
 use crate::config::{self, PoolMode, PostgresOptions};
 use crate::identity::TokenHandle;
-use crate::pool::Pools;
+use crate::pool::{Named, Pools, View};
+use crate::session::ending::Ending;
 use crate::session::registry::Registry;
 use crate::upstream::{Tls, TlsError};
 
@@ -77,6 +78,15 @@ impl Route {
         self.metrics.bytes.add(direction, bytes as u64);
     }
 
+    /// A session has ended; its process id is 0 if it was not let in.
+    pub(super) fn ended(&self, ending: &Ending, session: i32) {
+        ending.record(
+            (&self.config.name, session),
+            &self.metrics,
+            &self.registry.recent,
+        );
+    }
+
     /// When backends change hands.
     pub(super) fn mode(&self) -> PoolMode {
         self.config.pool.mode
@@ -98,6 +108,15 @@ impl Route {
     #[must_use]
     pub fn backends(&self) -> usize {
         self.pools.backends()
+    }
+
+    /// Every pool, as it is now.
+    #[must_use]
+    pub fn pools(&self) -> Vec<View> {
+        self.pools.view(|key| Named {
+            database: key.database.to_string(),
+            variant: String::new(),
+        })
     }
 
     /// Closes idle backends now and the others as they come back.

@@ -27,7 +27,7 @@ use super::{recover, report};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
 use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
-use crate::session::registry::{Registered, Signal};
+use crate::session::registry::{Phase, Registered, Signal};
 use crate::session::wire::Socket;
 use listening::Channels;
 use probing::Pins;
@@ -87,9 +87,10 @@ impl Session {
             settings,
             ahead,
         } = opening;
-        let mut statements = Statements::new(registered.number);
+        let mut statements = Statements::new(registered.number());
         statements.set_context(settings.context());
         let ahead = ahead.into_boxed_slice();
+        registered.enter(Phase::Idle, Instant::now());
         Self {
             client,
             route,
@@ -136,15 +137,14 @@ impl Session {
         if let Some(report) = end.report {
             tell(client, &report).await;
         }
-        end.ending
-            .record(&route.config.name, registered.pid, &route.metrics);
+        route.ended(&end.ending, registered.pid());
     }
 
     /// Waits for the client, borrows a backend, relays until they part.
     async fn turn(&mut self) -> Result<(), End> {
         std::future::poll_fn(|cx| self.poll_idle(cx)).await?;
         let now = Instant::now();
-        let lease = match self.pool.try_lease(self.registered.number, now) {
+        let lease = match self.pool.try_lease(self.registered.number(), now) {
             Some(lease) => {
                 self.route.metrics.pool_wait.observe(0.0);
                 lease
@@ -168,6 +168,7 @@ impl Session {
     }
 
     async fn hold(&mut self, lease: Lease<Connector>, now: Instant) -> Result<(), End> {
+        self.registered.enter(Phase::Active, now);
         let mut hold = Hold::new(lease, now);
         self.arrive(&mut hold);
         let outcome = std::future::poll_fn(|cx| self.poll_relay(&mut hold, cx)).await;
@@ -257,16 +258,26 @@ impl Session {
         let _ = lease.tracker.end_crossing();
         lease.residue |= self.pinned();
         lease.residue |= probe.map_or_else(Effects::default, |probe| probe.suspected);
+        let now = Instant::now();
+        self.registered.enter(self.resting(), now);
         match verdict {
             Verdict::Release => {
                 lease.shrink();
-                lease.give_back(Instant::now());
+                lease.give_back(now);
             }
             // Keep and Probe can't come here: the relay ends only where a backend may go. If
             // they did, the backend would be recovered like one whose client has gone.
             Verdict::Clean | Verdict::Recover | Verdict::Keep | Verdict::Probe => {
                 recover::spawn(lease, cancelling, Arc::clone(&self.route));
             }
+        }
+    }
+
+    /// What the session does without a backend.
+    fn resting(&self) -> Phase {
+        match self.channels {
+            Some(_) => Phase::Listening,
+            None => Phase::Idle,
         }
     }
 

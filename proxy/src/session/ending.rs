@@ -5,6 +5,8 @@ use std::fmt;
 
 use entrapool_metrics::{Blame, Cause, Label, RouteMetrics};
 
+use super::recent::Recent;
+
 /// The end of one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
@@ -32,13 +34,14 @@ impl Ending {
         }
     }
 
-    /// Counts and logs the end.
-    pub fn record(&self, route: &str, session: i32, metrics: &RouteMetrics) {
+    /// Counts and logs the end of a session, of which the process id is 0 if it was not let in.
+    pub fn record(&self, (route, session): (&str, i32), metrics: &RouteMetrics, recent: &Recent) {
         metrics.sessions_ended.inc(self.cause);
         let (cause, detail) = (
             self.cause.value(),
             self.detail.as_deref().unwrap_or_default(),
         );
+        recent.note(self.cause, detail, (route, session));
         match (self.cause.blame(), self.cause) {
             // A login that failed has been logged where it failed, once for all who waited.
             (Blame::Client | Blame::Identity, _)

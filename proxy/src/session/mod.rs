@@ -4,7 +4,9 @@
 pub mod ending;
 pub mod envelope;
 pub mod inbox;
+pub mod peer;
 pub mod pin;
+pub mod recent;
 pub mod registry;
 mod secured;
 pub mod wire;

@@ -52,6 +52,11 @@ impl Secured {
         })
     }
 
+    /// The connection under it.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        &self.stream.get_ref().0.stream
+    }
+
     /// As [`Socket::poll_read_with`](super::wire::Socket::poll_read_with), into `buffer`.
     pub(super) fn poll_read(
         &mut self,

@@ -20,7 +20,7 @@ use super::session::Session;
 use crate::config::ClientTls;
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
-use crate::session::registry::{KeyLength, Registered};
+use crate::session::registry::{KeyLength, Origin, Phase, Registered};
 use crate::session::wire::Socket;
 
 /// How long a client may take from its first byte to the end of its LOGIN7.
@@ -86,8 +86,7 @@ async fn open(route: Arc<Route>, client: Socket) -> Option<Session> {
             return None;
         }
         Err(_) => {
-            let ending = Ending::of(Cause::NoStartup);
-            ending.record(&route.config.name, 0, &route.metrics);
+            route.ended(&Ending::of(Cause::NoStartup), 0);
             return None;
         }
     };
@@ -109,7 +108,7 @@ async fn refuse(route: &Route, client: Option<Socket>, refused: Refused) {
     if let (Some(report), Some(client)) = (report, client) {
         tell(client, &report, dialect, packet::DEFAULT).await;
     }
-    ending.record(&route.config.name, 0, &route.metrics);
+    route.ended(&ending, 0);
 }
 
 /// What a session begins with.
@@ -328,17 +327,22 @@ async fn greet(
             report::too_many_clients(limit),
         ));
     }
+    let database = database(route, login)?;
+    let origin = Origin::new(&route.config.name, &database, Some(&login.app_name));
     let pool = route.pools.pool(&Key {
-        database: database(route, login)?,
+        database,
         options: login.options.clone(),
     });
     let registered = route
         .registry
-        .register(KeyLength::Short)
+        .register(KeyLength::Short, origin)
         .map_err(|error| Refused::new(Cause::Internal, report::no_randomness(&error)))?;
     let welcome = match pool.shared().welcome() {
         Some(welcome) => welcome,
-        None => ask_a_backend(route, &pool).await?,
+        None => {
+            registered.enter(Phase::Waiting, Instant::now());
+            ask_a_backend(route, &pool).await?
+        }
     };
     let packet_size = welcome.packet_size;
     let mut out = Vec::new();

@@ -10,7 +10,7 @@ use entrapool_protocol::tds::effect::Effects;
 use entrapool_protocol::tds::settings::Settings;
 use entrapool_protocol::tds::tracker::Tracker;
 
-use crate::pool::Connection;
+use crate::pool::{Connection, Particulars};
 use crate::session::inbox::Inbox;
 use crate::session::wire::{READ, Wire};
 
@@ -41,6 +41,8 @@ pub(super) struct Backend {
     pub(super) stale_at: Option<Instant>,
     /// Where it is connected to.
     pub(super) peer: SocketAddr,
+    /// Which token it logged in with.
+    pub(super) token_generation: u64,
 }
 
 impl Backend {
@@ -85,4 +87,12 @@ impl Connection for Backend {
 
     /// There is no goodbye in this protocol: the connection is closed.
     fn part(&mut self) {}
+
+    fn particulars(&self) -> Particulars {
+        Particulars {
+            peer: Some(self.peer),
+            server_pid: None,
+            token_generation: self.token_generation,
+        }
+    }
 }

@@ -108,8 +108,9 @@ impl Connector {
             timeout: upstream.connect_timeout,
             token,
             watch: match config.pool.mode {
+                PoolMode::Auto => Watch::Texts,
                 // In session mode, too: what a reset does not undo ends with its client.
-                PoolMode::Auto | PoolMode::Transaction | PoolMode::Session => Watch::Texts,
+                PoolMode::Transaction | PoolMode::Session => Watch::Unasked,
                 PoolMode::Strict => Watch::Strictly,
             },
             metrics,
@@ -300,6 +301,7 @@ impl Connector {
             state,
             stale_at: self.stale_at(token),
             peer,
+            token_generation: token.generation(),
         })
     }
 

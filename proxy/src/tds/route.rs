@@ -9,7 +9,8 @@ use super::connect::{Connector, Key};
 use super::door::{ALPN, Door, DoorError, WRAPPED_VERSIONS};
 use crate::config::{self, PoolMode, TdsOptions, TlsMode};
 use crate::identity::TokenHandle;
-use crate::pool::Pools;
+use crate::pool::{Named, Pools, View};
+use crate::session::ending::Ending;
 use crate::session::registry::Registry;
 use crate::upstream::{Tls, TlsError};
 
@@ -112,6 +113,15 @@ impl Route {
         self.metrics.bytes.add(direction, bytes as u64);
     }
 
+    /// A session has ended; its process id is 0 if it was not let in.
+    pub(super) fn ended(&self, ending: &Ending, session: i32) {
+        ending.record(
+            (&self.config.name, session),
+            &self.metrics,
+            &self.registry.recent,
+        );
+    }
+
     /// When backends change hands.
     pub(super) fn mode(&self) -> PoolMode {
         self.config.pool.mode
@@ -135,8 +145,41 @@ impl Route {
         self.pools.backends()
     }
 
+    /// Every pool, as it is now.
+    #[must_use]
+    pub fn pools(&self) -> Vec<View> {
+        self.pools.view(|key| Named {
+            database: key.database.to_string(),
+            variant: in_words(&key.options),
+        })
+    }
+
     /// Closes idle backends now and the others as they come back.
     pub fn close(&self) {
         self.pools.close();
     }
+}
+
+/// What tells the pools of a database from each other; nothing where nothing was asked for.
+fn in_words(options: &Options) -> String {
+    if *options == Options::default() {
+        return String::new();
+    }
+    let Options {
+        flags1,
+        flags2,
+        type_flags,
+        flags3,
+        language,
+        features,
+    } = options;
+    let mut words = format!("flags={flags1:02x}{flags2:02x}{type_flags:02x}{flags3:02x}");
+    if !language.is_empty() {
+        words.push_str(" language=");
+        words.push_str(language);
+    }
+    for feature in features {
+        words.push_str(&format!(" feature={}", feature.id));
+    }
+    words
 }

@@ -28,7 +28,7 @@ use super::{recover, report};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
 use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
-use crate::session::registry::{Registered, Signal};
+use crate::session::registry::{Phase, Registered, Signal};
 use crate::session::wire::Socket;
 use lazily::{Begun, First};
 use relay::{Hold, Outcome};
@@ -89,6 +89,7 @@ impl Session {
             packet_size,
             legacy,
         } = opening;
+        registered.enter(Phase::Idle, Instant::now());
         Self {
             client,
             route,
@@ -138,8 +139,7 @@ impl Session {
             let dialect = legacy.map(|(dialect, _)| dialect);
             tell(client, &report, dialect, packet_size).await;
         }
-        end.ending
-            .record(&route.config.name, registered.pid, &route.metrics);
+        route.ended(&end.ending, registered.pid());
     }
 
     /// Waits for the client, borrows a backend, relays until they part.
@@ -172,6 +172,7 @@ impl Session {
     }
 
     async fn hold(&mut self, lease: Lease<Connector>, now: Instant) -> Result<(), End> {
+        self.registered.enter(Phase::Active, now);
         let mut hold = Hold::new(lease, now);
         let outcome = std::future::poll_fn(|cx| self.poll_relay(&mut hold, cx)).await;
         if let Some((_, translator)) = &mut self.legacy {
@@ -256,10 +257,12 @@ impl Session {
         lease.from_client.clear();
         lease.to_client.clear();
         lease.residue |= self.pinned() | suspected.unwrap_or_default();
+        let now = Instant::now();
+        self.registered.enter(Phase::Idle, now);
         match verdict {
             Verdict::Release => {
                 lease.shrink();
-                lease.give_back(Instant::now());
+                lease.give_back(now);
             }
             // Keep and Probe can't come here: the relay ends only where a backend may go. If
             // they did, the backend would be recovered like one whose client has gone.

@@ -5,6 +5,7 @@
 use crate::requests::manager::{
     begin, commit, commit_and_begin, rollback, rollback_and_begin, rollback_to, save,
 };
+use crate::requests::status;
 use crate::script::{manager, sql};
 use crate::situations::{Script, alone, two};
 
@@ -211,6 +212,15 @@ fn by_request() -> Vec<Script> {
             ],
         )
         .stateless(),
+        Script::new(
+            "a reset that leaves a procedure's transaction, which nobody ends",
+            vec![
+                sql("EXEC opens"),
+                sql(COUNT),
+                sql("SELECT n FROM shared").bits(status::RESET_KEEPING_TRANSACTION),
+                sql(COUNT),
+            ],
+        ),
         Script::new(
             "isolation levels by request",
             vec![

@@ -125,6 +125,11 @@ fn each_law_is_kept() {
         ),
         ("proxy/src/main.rs", "fn f() { std::env::vars(); }", "law 6"),
         (
+            "proxy/src/session/registry.rs",
+            "fn f() { socket.peer_cred(); }",
+            "law 6",
+        ),
+        (
             "proxy/src/app.rs",
             "static POOLS: Mutex<Vec<u8>> = x();",
             "law 6",

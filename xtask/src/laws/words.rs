@@ -23,6 +23,11 @@ pub(super) fn check(source: &Source<'_>) -> Vec<Breach> {
                 let why = "law 6: only config reads the environment";
                 forbid(source, &words, why, &mut breaches);
             }
+            if !source.is_in(&["session", "peer"]) {
+                let words = ["peer_cred", "SOCK_DIAG"];
+                let why = "law 6: only session::peer asks for clients' users";
+                forbid(source, &words, why, &mut breaches);
+            }
             globals(source, &mut breaches);
             if source.is_in(&["session", "pin"]) {
                 let why = "law 7: the verdict knows no clock";

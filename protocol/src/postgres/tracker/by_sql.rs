@@ -9,7 +9,7 @@ use crate::postgres::frame::Header;
 use crate::postgres::ledger::{Fate, Kind};
 use crate::postgres::refusal;
 use crate::postgres::scan::{Named, Verb, named};
-use crate::postgres::statements::Statements;
+use crate::postgres::statements::{Statements, text_of};
 
 /// Parse's body of a statement that does nothing.
 const VICTIM: &[u8] = b" \0\0\0";
@@ -26,38 +26,34 @@ impl Tracker {
         if names.is_empty() {
             return None;
         }
-        let Named { verb, at, name } = named(sql)?;
-        names.get(&name)?;
-        if verb == Verb::Prepare && header.tag != b'Q' {
-            return None;
-        }
-        if self.is_name_in_doubt(&name, names) {
+        let found = named(sql)?;
+        let Named { verb, ref name, .. } = found;
+        names.get(name)?;
+        if self.is_name_in_doubt(name, names) {
             return Some(Action::Stall);
         }
         if verb == Verb::Prepare && self.is_held_in_doubt(self.taken().id()) {
             return Some(Action::Stall);
         }
         self.scratch.clear();
-        let mut text = sql.get(..at.start).unwrap_or_default().to_vec();
-        match verb {
-            Verb::Deallocate => self.make_victim(&mut text),
-            Verb::Execute => self.make_ready(&name, names, &mut text),
-            Verb::Prepare => self.make_taken(&mut text),
-        }
-        text.extend_from_slice(sql.get(at.end..).unwrap_or_default());
+        let text = self.translated(sql, &found, names);
         let parses = !self.scratch.is_empty();
         let fate = match verb {
-            Verb::Prepare => {
-                self.replace_next("42P05", &refusal::duplicate_statement(&name));
+            Verb::Prepare if header.tag == b'Q' => {
+                self.replace_next("42P05", &refusal::duplicate_statement(name));
                 Fate::Replace
             }
-            Verb::Deallocate | Verb::Execute => Fate::Forward,
+            _ => Fate::Forward,
         };
-        self.push_text(text, header, fate, names);
+        match header.tag {
+            b'Q' => self.push_query(&text, fate, names),
+            _ => self.push_unnamed(&text, sql, names),
+        }
         match verb {
+            Verb::Prepare if header.tag == b'P' => self.unnamed.takes = Some(found.name.into()),
             Verb::Deallocate => {
-                let before = names.replace(&name, None);
-                self.undoable_with_last(Change::Name(name.into(), before));
+                let before = names.replace(name, None);
+                self.undoable_with_last(Change::Name(found.name.into(), before));
             }
             Verb::Execute | Verb::Prepare if parses && header.tag == b'Q' => {
                 // Where the Parse fails, the server skips the Query, too, and this ends it.
@@ -70,6 +66,30 @@ impl Tracker {
         Some(Action::Rewrite {
             replaced: header.total(),
         })
+    }
+
+    /// The unnamed statement's body as this backend's server has to see it. What it needs there
+    /// goes into `scratch` first.
+    pub(super) fn unnamed_for_server(&mut self, names: &Statements) -> Option<Vec<u8>> {
+        let body = names.unnamed();
+        let found = named(text_of(body)).filter(|found| names.get(&found.name).is_some())?;
+        let mut text = self.translated(text_of(body), &found, names);
+        text.extend_from_slice(&[0; 3]);
+        self.unnamed.takes = (found.verb == Verb::Prepare).then(|| found.name.into());
+        Some(text)
+    }
+
+    /// A text with the server's name in the place of the client's.
+    fn translated(&mut self, sql: &[u8], found: &Named, names: &Statements) -> Vec<u8> {
+        let at = &found.at;
+        let mut text = sql.get(..at.start).unwrap_or_default().to_vec();
+        match found.verb {
+            Verb::Deallocate => self.make_victim(&mut text),
+            Verb::Execute => self.make_ready(&found.name, names, &mut text),
+            Verb::Prepare => self.make_taken(&mut text),
+        }
+        text.extend_from_slice(sql.get(at.end..).unwrap_or_default());
+        text
     }
 
     /// The server deallocates one made for that purpose, so that it says and checks what it
@@ -109,19 +129,31 @@ impl Tracker {
         taken.push_name(text);
     }
 
-    /// The text goes on in the kind of message that it came in.
-    fn push_text(&mut self, mut text: Vec<u8>, header: Header, fate: Fate, names: &mut Statements) {
-        if header.tag == b'Q' {
-            self.drop_unnamed(names);
-            message::query(&mut self.scratch, &text);
-            self.ledger.push(Kind::Query, fate);
-            self.batch += 1;
-            self.open = false;
-        } else {
-            text.extend_from_slice(&[0; 3]);
-            message::parse(&mut self.scratch, b"", &text);
-            self.parse_unnamed(&text, names);
-            self.open = true;
-        }
+    /// An Execute may run the PREPARE of a name that is taken: that is refused only now.
+    #[inline]
+    pub(super) fn fate_of_execute(&mut self, names: &Statements) -> Fate {
+        let is_ours = self.unnamed.mark == Some(names.unnamed_mark());
+        let Some(name) = self.unnamed.takes.as_ref().filter(|_| is_ours) else {
+            return Fate::Forward;
+        };
+        let report = refusal::duplicate_statement(name);
+        self.replace_next("42P05", &report);
+        Fate::Replace
+    }
+
+    fn push_query(&mut self, text: &[u8], fate: Fate, names: &mut Statements) {
+        self.drop_unnamed(names);
+        message::query(&mut self.scratch, text);
+        self.ledger.push(Kind::Query, fate);
+        self.batch += 1;
+        self.open = false;
+    }
+
+    /// What is kept is the client's text: another backend may have to see another.
+    fn push_unnamed(&mut self, text: &[u8], sql: &[u8], names: &mut Statements) {
+        let body = |text: &[u8]| [text, &[0; 3]].concat();
+        message::parse(&mut self.scratch, b"", &body(text));
+        self.parse_unnamed(&body(sql), names);
+        self.open = true;
     }
 }

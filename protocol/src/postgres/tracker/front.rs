@@ -162,12 +162,18 @@ impl Tracker {
             b'D' => Kind::Describe,
             _ => Kind::Close,
         };
-        if let Some(names) = names.filter(|_| kind != Kind::Execute) {
-            return self.named(kind, header, message, names);
+        let Some(names) = names else {
+            self.open = true;
+            self.ledger.push(kind, Fate::Forward);
+            return Ok(Action::Pass);
+        };
+        if kind == Kind::Execute {
+            let fate = self.fate_of_execute(names);
+            self.open = true;
+            self.ledger.push(kind, fate);
+            return Ok(Action::Pass);
         }
-        self.open = true;
-        self.ledger.push(kind, Fate::Forward);
-        Ok(Action::Pass)
+        self.named(kind, header, message, names)
     }
 
     fn sync(&mut self) -> Action {

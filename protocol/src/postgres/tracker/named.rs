@@ -119,6 +119,7 @@ impl Tracker {
         let before = names.replace_unnamed(text);
         self.undoable(Change::Unnamed(before));
         self.unnamed.mark = Some(names.unnamed_mark());
+        self.unnamed.takes = None;
         self.unnamed.parsed_at = self.ledger.next();
         self.ledger.push(Kind::Parse, Fate::Forward);
     }
@@ -307,7 +308,13 @@ impl Tracker {
             return None;
         }
         if !names.unnamed().is_empty() {
-            message::parse(&mut self.scratch, b"", names.unnamed());
+            self.unnamed.takes = None;
+            let translated = match names.is_empty() {
+                true => None,
+                false => self.unnamed_for_server(names),
+            };
+            let body = translated.as_deref().unwrap_or_else(|| names.unnamed());
+            message::parse(&mut self.scratch, b"", body);
             self.unnamed.mark = Some(names.unnamed_mark());
             self.unnamed.parsed_at = self.ledger.next();
             self.ledger.push(Kind::Parse, Fate::Swallow);

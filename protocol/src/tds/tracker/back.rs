@@ -6,7 +6,7 @@ use crate::tds::Violation;
 use crate::tds::effect::Effects;
 use crate::tds::error::ServerError;
 use crate::tds::packet::{self, HEADER, Header, Kind};
-use crate::tds::statements::Statements;
+use crate::tds::statements::{Statements, Watch};
 use crate::tds::token::{DONEPROC, Done, ENVCHANGE, EnvChange, SESSIONSTATE, Token};
 
 /// Largest answer to a question of ours, in bytes.
@@ -398,13 +398,17 @@ impl Tracker {
 
     fn was_reset(&mut self) {
         let reset = self.reset.take();
-        if reset.is_none_or(|reset| !reset.keeps_transaction) {
-            self.transaction.descriptor = 0;
-            self.transaction.suspected = false;
-        }
+        let fact = match reset {
+            Some(reset) if reset.keeps_transaction => Fact::ResetInside,
+            _ => {
+                self.transaction.descriptor = 0;
+                self.transaction.suspected = false;
+                Fact::Reset
+            }
+        };
         self.state.reset();
         let whose = reset.map_or(Whose::Ours, |reset| reset.whose);
-        self.facts.push((whose, Fact::Reset));
+        self.facts.push((whose, fact));
     }
 
     fn done(&mut self, done: Done) {
@@ -564,6 +568,7 @@ impl Tracker {
             return;
         }
         let is_open = self.is_in_transaction();
+        let is_asked = self.dictionary.watch() != Watch::Unasked;
         let transaction = &mut self.transaction;
         let begins = effects.any(Effects::BEGIN);
         if begins {
@@ -573,6 +578,9 @@ impl Tracker {
         let ends = effects.any(Effects::END) && is_open && !begins;
         let is_doubtful = transaction.nested || failed;
         if effects.any(Effects::NAMED_END) && (is_open || begins) || ends && is_doubtful {
+            if !is_asked {
+                return;
+            }
             transaction.doubted = Some((transaction.descriptor, transaction.alias));
             transaction.nested = false;
             self.effects |= Effects::NESTED;

@@ -237,6 +237,33 @@ fn stale_descriptors_do_not_reach_the_server() {
     assert_eq!(world.sent(), stale);
 }
 
+/// A rollback to a savepoint reads as one of the whole transaction.
+#[test]
+fn a_doubtful_end_ends_nothing_where_nobody_is_asked() {
+    for (watch, boundary) in [
+        (Watch::Texts, Boundary::Idle),
+        (Watch::Unasked, Boundary::InTransaction),
+    ] {
+        let mut world = world(watch);
+        let mut begin = Vec::new();
+        begin.extend(packet::header(Kind::Transaction, LAST, 34, 1));
+        begin.extend([
+            22, 0, 0, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
+        ]);
+        begin.extend([5, 0, 0, 0]);
+        world.client(&begin);
+        world.server(&[change(&BEGAN), ok()].concat());
+        assert_eq!(world.ready(), Boundary::InTransaction);
+        for text in ["save tran s", "rollback tran s"] {
+            world.batch(text);
+            world.server(&ok());
+        }
+        assert_eq!(world.tracker.boundary(), boundary);
+        let asked = world.tracker.take_effects().any(Effects::NESTED);
+        assert_eq!(asked, watch == Watch::Texts);
+    }
+}
+
 #[test]
 fn session_state_is_for_us_alone_however_packets_cut_it() {
     let state = [SESSIONSTATE, 8, 0, 0, 0, 0, 0, 0, 0, 1, 9, 1, 5];

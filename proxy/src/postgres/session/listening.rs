@@ -182,7 +182,7 @@ impl Session {
         match on.mailbox().phase() {
             Ok(Phase::Asked) => (Some(Crossing::Subscribing(on)), false),
             Err(reason) => {
-                tracing::debug!(route = self.route.config.name, pid = self.registered.pid, %reason, "a session that listens keeps its backend");
+                tracing::debug!(route = self.route.config.name, pid = self.registered.pid(), %reason, "a session that listens keeps its backend");
                 (Some(Crossing::Lingering(sleep(STAY))), true)
             }
             Ok(_) if !is_quiet(&hold.lease) || hold.probe.is_some() => {

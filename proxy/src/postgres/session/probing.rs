@@ -164,7 +164,7 @@ impl Session {
             hold.lease.applied = Arc::clone(&self.settings);
         } else {
             hold.lease.applied = Arc::new(found.clone());
-            hold.restoring = adapt(&mut hold.lease, self.registered.number, &self.settings);
+            hold.restoring = adapt(&mut hold.lease, self.registered.number(), &self.settings);
         }
     }
 
@@ -179,7 +179,7 @@ impl Session {
         if !effects.any(Effects::ADVANCE | Effects::SEQUENCE | Effects::CODE) {
             return left;
         }
-        hold.lease.sequences_of = self.registered.number;
+        hold.lease.sequences_of = self.registered.number();
         self.advanced_on = hold.lease.number;
         match effects.any(Effects::ADVANCE) && recalls.load(Ordering::Relaxed) {
             true => left | Effects::SEQUENCE,
@@ -232,6 +232,9 @@ impl Session {
             })
         });
         pins.state = state;
+        let reasons = REASONS.iter().filter(|(effect, _)| state.any(*effect));
+        let reasons = reasons.map(|&(_, reason)| reason);
+        self.registered.entry.pinned_for(reasons);
         for &reason in <PinReason as entrapool_metrics::Label>::ALL {
             let holds = REASONS
                 .iter()
@@ -240,7 +243,7 @@ impl Session {
                 let reason = entrapool_metrics::Label::value(reason);
                 tracing::debug!(
                     route = self.route.config.name,
-                    pid = self.registered.pid,
+                    pid = self.registered.pid(),
                     reason,
                     pinned = holds,
                     "what keeps a session's backend has changed"

@@ -183,7 +183,7 @@ impl Session {
             let mut requests = Requests {
                 statements,
                 settings,
-                number: registered.number,
+                number: registered.number(),
                 advanced_on: *advanced_on,
                 recalls: &pool.shared().recalls,
                 route,
@@ -212,7 +212,7 @@ impl Session {
         Requests {
             statements,
             settings,
-            number: registered.number,
+            number: registered.number(),
             advanced_on: *advanced_on,
             recalls: &pool.shared().recalls,
             route,

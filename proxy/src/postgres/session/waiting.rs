@@ -15,7 +15,7 @@ use super::{End, Session};
 use crate::pool::Lease;
 use crate::postgres::connect::Connector;
 use crate::postgres::report;
-use crate::session::registry::Signal;
+use crate::session::registry::{Phase, Signal};
 
 /// How long a request waits for a backend before somebody looks whether it is a goodbye.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -42,6 +42,7 @@ impl Session {
         since: Instant,
         mut pending: Vec<u8>,
     ) -> Result<Option<Lease<Connector>>, End> {
+        self.registered.enter(Phase::Waiting, since);
         let queued = self.queue(&mut pending).await;
         let waited = since.elapsed().as_secs_f64();
         self.route.metrics.pool_wait.observe(waited);
@@ -51,7 +52,10 @@ impl Session {
                 lease.from_client.append(&pending);
                 Ok(Some(lease))
             }
-            Err(Stop::Cancelled) => self.take_back(pending).await.map(|()| None),
+            Err(Stop::Cancelled) => {
+                self.registered.enter(self.resting(), Instant::now());
+                self.take_back(pending).await.map(|()| None)
+            }
             Err(Stop::End(end)) => Err(end),
         }
     }
@@ -64,7 +68,7 @@ impl Session {
         if pending.is_empty() && pool.could_grow() {
             self.look_at_request(pending).await?;
         }
-        let mut waiting = pin!(pool.lease(self.registered.number));
+        let mut waiting = pin!(pool.lease(self.registered.number()));
         let patient = tokio::time::timeout(PATIENCE, self.unless_stopped(waiting.as_mut()));
         let lease = match patient.await {
             Ok(lease) => lease?,

@@ -89,7 +89,7 @@ impl Session {
             }
             let at = Instant::now();
             *now = Some(at);
-            let Some(mut lease) = pool.try_lease(registered.number, at) else {
+            let Some(mut lease) = pool.try_lease(registered.number(), at) else {
                 return Some(Ok(First::Wait(bytes.to_vec())));
             };
             let translated = match legacy {

@@ -187,14 +187,14 @@ impl Session {
     /// Makes the backend look like the session's, before the first that the session sends.
     fn adapt(&mut self, hold: &mut Hold) {
         hold.adapted = true;
-        let own = hold.lease.owner == self.registered.number;
+        let own = hold.lease.owner == self.registered.number();
         let is_last = self.turns == 0 || (own && hold.lease.turn == self.turns);
         self.turns = self.turns.wrapping_add(1).max(1);
         hold.lease.turn = self.turns;
         let mode = self.route.mode();
         if adapt(
             &mut hold.lease,
-            self.registered.number,
+            self.registered.number(),
             &self.settings,
             mode,
         ) {

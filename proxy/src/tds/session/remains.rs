@@ -58,6 +58,9 @@ const TO_THE_END: Effects = Effects::GLOBAL_TABLE
     .with(Effects::NOTIFICATION)
     .with(Effects::UNKNOWN);
 
+/// What may have begun a transaction of which the server has not told.
+const MAY_HAVE_BEGUN: Effects = Effects::CODE.with(Effects::UNKNOWN);
+
 /// What keeps a session's backend with it.
 pub(super) struct Pins {
     state: Effects,
@@ -84,18 +87,13 @@ impl Session {
                     }
                     self.own(hold, settings);
                 }
-                (Whose::Client, Fact::Reset) => {
-                    self.own(hold, Settings::default());
-                    hold.lease.state = hold.lease.tracker.state().first_hash();
-                    hold.lease.residue = Effects::default();
-                    hold.lease.soiled = false;
-                    self.pin(Effects::default());
-                }
+                (Whose::Client, Fact::Reset) => self.was_reset(hold, Effects::default()),
+                (Whose::Client, Fact::ResetInside) => self.was_reset(hold, MAY_HAVE_BEGUN),
                 // USE among other things says so in its text, too; the rest is told for clients.
                 (_, Fact::Database(_) | Fact::Language(_) | Fact::Collation(_))
                 | (Whose::Ours, Fact::Settings(_)) => {}
                 // It rode on the client's request.
-                (Whose::Ours, Fact::Reset) => {
+                (Whose::Ours, Fact::Reset | Fact::ResetInside) => {
                     hold.lease.state = hold.lease.tracker.state().first_hash();
                 }
             }
@@ -117,6 +115,16 @@ impl Session {
         } else {
             self.compare_state(hold);
         }
+    }
+
+    /// The client has reset its session. `kept` is what may have left something all the same.
+    fn was_reset(&mut self, hold: &mut Hold, kept: Effects) {
+        self.own(hold, Settings::default());
+        let lease = &mut hold.lease;
+        lease.state = lease.tracker.state().first_hash();
+        lease.residue = lease.residue.only(kept);
+        lease.soiled &= !kept.is_empty();
+        self.pin(self.pinned().only(kept));
     }
 
     /// A request of ours is answered: what it made different is as it should be.
@@ -313,6 +321,9 @@ impl Session {
             })
         });
         pins.state = state;
+        let reasons = REASONS.iter().filter(|(effect, _)| state.any(*effect));
+        let reasons = reasons.map(|&(_, reason)| reason);
+        self.registered.entry.pinned_for(reasons);
         for &reason in PinReason::ALL {
             let holds = REASONS
                 .iter()
@@ -320,7 +331,7 @@ impl Session {
             if pins.guard.set(reason, holds) {
                 tracing::debug!(
                     route = self.route.config.name,
-                    pid = self.registered.pid,
+                    pid = self.registered.pid(),
                     reason = reason.value(),
                     pinned = holds,
                     "what keeps a session's backend has changed"

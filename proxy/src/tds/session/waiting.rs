@@ -11,6 +11,7 @@ use entrapool_protocol::tds::packet::{Header, Kind};
 
 use super::{End, Session};
 use crate::pool::Lease;
+use crate::session::registry::Phase;
 use crate::tds::connect::Connector;
 use crate::tds::report;
 
@@ -40,6 +41,7 @@ impl Session {
         since: Instant,
         mut pending: Vec<u8>,
     ) -> Result<Option<Lease<Connector>>, End> {
+        self.registered.enter(Phase::Waiting, since);
         let queued = self.queue(&mut pending).await;
         let waited = since.elapsed().as_secs_f64();
         self.route.metrics.pool_wait.observe(waited);
@@ -61,6 +63,7 @@ impl Session {
             }
             Err(Stop::Cancelled(taken)) => {
                 self.route.metrics.cancels.inc(CancelResult::Waiting);
+                self.registered.enter(Phase::Idle, Instant::now());
                 pending.drain(..taken);
                 self.ahead = pending.into_boxed_slice();
                 self.answer_attention().await.map(|()| None)
@@ -71,7 +74,7 @@ impl Session {
 
     async fn queue(&mut self, pending: &mut Vec<u8>) -> Result<Lease<Connector>, Stop> {
         let pool = Arc::clone(&self.pool);
-        let mut waiting = pin!(pool.lease(self.registered.number));
+        let mut waiting = pin!(pool.lease(self.registered.number()));
         let lease = std::future::poll_fn(|cx| {
             if let Some(end) = self.asked_to_end() {
                 return Poll::Ready(Err(Stop::End(end)));

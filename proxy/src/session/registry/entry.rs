@@ -1,0 +1,265 @@
+//! A session's entry: what it is asked to do, and what it is doing.
+//!
+//! Hot path: `any` with each poll, `enter` twice per lease; a relaxed load and a relaxed store.
+//! There is one of these for each client that idles: each byte counts.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use entrapool_metrics::{Label as _, PinReason};
+
+/// Something that a session is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Stop the query that runs now, if one does.
+    Cancel = 1,
+    /// End at the next boundary: entrapool is stopping.
+    Drain = 2,
+    /// End now.
+    Kill = 4,
+    /// Something has come for the session that is not an answer: look where it would be.
+    News = 8,
+}
+
+/// What a session does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its client has not been greeted yet.
+    Login = 0,
+    /// It holds no backend.
+    Idle = 1,
+    /// It holds no backend, and another connection listens for it.
+    Listening = 2,
+    /// It waits for a backend.
+    Waiting = 3,
+    /// It holds a backend.
+    Active = 4,
+}
+
+/// How long the secret half of a session's cancel key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyLength {
+    /// 4 bytes: all that old protocols have room for.
+    Short,
+    /// 32 bytes. They are not kept: they are a keyed hash of the process id and the short ones,
+    /// so that an entry is as small as any.
+    Long,
+}
+
+/// Where a session belongs; one value for all that are alike.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The route's name.
+    pub route: Box<str>,
+    /// The database that the session has.
+    pub database: Box<str>,
+    /// What the client called itself when it logged in; at most [`Origin::LONGEST`] bytes are kept.
+    pub application: Option<Box<str>>,
+}
+
+impl Origin {
+    /// As long as PostgreSQL lets the name of an application be.
+    pub const LONGEST: usize = 63;
+
+    /// The origin of a session; an empty name of an application is none.
+    #[must_use]
+    pub fn new(route: &str, database: &str, application: Option<&str>) -> Self {
+        let application = application.filter(|name| !name.is_empty());
+        Self {
+            route: route.into(),
+            database: database.into(),
+            application: application.map(|name| {
+                let end = name.floor_char_boundary(Self::LONGEST);
+                name.get(..end).unwrap_or_default().into()
+            }),
+        }
+    }
+}
+
+/// A session's entry.
+#[derive(Debug)]
+pub struct Entry {
+    pub(super) number: u64,
+    pub(super) pid: i32,
+    pub(super) secret: u32,
+    /// Which secret its client was given.
+    pub(super) length: KeyLength,
+    raised: AtomicU8,
+    /// A bit for each reason, by [`PinReason::index`].
+    pins: AtomicU16,
+    /// The phase, in the upper 3 bits, and since when: in tenths of a second since the registry's
+    /// birth, of which 20 months fit.
+    phase: AtomicU32,
+    pub(super) origin: Arc<Origin>,
+    waker: OnceLock<Waker>,
+}
+
+/// `Entry::pins` has a bit for each.
+const _: () = assert!(PinReason::ALL.len() <= 16);
+const PHASE_SHIFT: u32 = 29;
+const TENTHS: u32 = (1 << PHASE_SHIFT) - 1;
+
+impl Entry {
+    /// A session that logs in; `number` and `pid` are nobody else's.
+    pub(super) fn new(
+        (number, pid): (u64, i32),
+        (secret, length): (u32, KeyLength),
+        origin: Arc<Origin>,
+        age: Duration,
+    ) -> Self {
+        Self {
+            number,
+            pid,
+            secret,
+            length,
+            raised: AtomicU8::new(0),
+            pins: AtomicU16::new(0),
+            phase: AtomicU32::new(packed(Phase::Login, age)),
+            origin,
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// The session's task is the one behind `waker`, for good.
+    pub fn attach(&self, waker: &Waker) {
+        self.waker.get_or_init(|| waker.clone());
+    }
+
+    /// Asks the session for `signal`.
+    pub fn raise(&self, signal: Signal) {
+        self.raised.fetch_or(signal as u8, Ordering::Release);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether anything was asked.
+    #[inline]
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.raised.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether `signal` was asked.
+    #[must_use]
+    pub fn is_raised(&self, signal: Signal) -> bool {
+        self.raised.load(Ordering::Acquire) & signal as u8 != 0
+    }
+
+    /// Takes `signal` back; returns whether it was raised.
+    #[must_use]
+    pub fn take(&self, signal: Signal) -> bool {
+        self.raised.fetch_and(!(signal as u8), Ordering::AcqRel) & signal as u8 != 0
+    }
+
+    /// The session keeps its backend for these reasons, a bit for each by [`PinReason::index`].
+    pub fn pinned_for(&self, reasons: impl Iterator<Item = PinReason>) {
+        let bits = reasons.fold(0, |bits, reason| bits | 1 << reason.index());
+        self.pins.store(bits, Ordering::Relaxed);
+    }
+
+    /// Why the session keeps its backend.
+    pub(super) fn pins(&self) -> Vec<PinReason> {
+        let bits = self.pins.load(Ordering::Relaxed);
+        let reasons = PinReason::ALL.iter().copied();
+        reasons
+            .filter(|reason| bits & (1 << reason.index()) != 0)
+            .collect()
+    }
+
+    /// The session is in `phase` when the registry has the age `age`.
+    #[inline]
+    pub(super) fn enter(&self, phase: Phase, age: Duration) {
+        self.phase.store(packed(phase, age), Ordering::Relaxed);
+    }
+
+    /// What the session does, and for how long.
+    pub(super) fn phase(&self, age: Duration) -> (Phase, Duration) {
+        let packed = self.phase.load(Ordering::Relaxed);
+        let phase = match packed >> PHASE_SHIFT {
+            0 => Phase::Login,
+            1 => Phase::Idle,
+            2 => Phase::Listening,
+            3 => Phase::Waiting,
+            _ => Phase::Active,
+        };
+        let since = tenths(age).wrapping_sub(packed) & TENTHS;
+        // The clock of whoever asks may have been read a moment before the session's.
+        let since = if since == TENTHS { 0 } else { since };
+        (phase, Duration::from_millis(u64::from(since) * 100))
+    }
+}
+
+#[inline]
+fn packed(phase: Phase, age: Duration) -> u32 {
+    ((phase as u32) << PHASE_SHIFT) | (tenths(age) & TENTHS)
+}
+
+#[inline]
+fn tenths(age: Duration) -> u32 {
+    // Truncated: it wraps.
+    (age.as_secs() as u32).wrapping_mul(10) + age.subsec_nanos() / 100_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(age: Duration) -> Entry {
+        let origin = Arc::new(Origin::new("main", "app", None));
+        Entry::new((1, 2), (3, KeyLength::Short), origin, age)
+    }
+
+    #[test]
+    fn a_phase_is_as_old_as_it_is() {
+        let at = Duration::from_millis;
+        let entry = entry(at(50));
+        assert_eq!(entry.phase(at(1_250)), (Phase::Login, at(1_200)));
+        for phase in [
+            Phase::Idle,
+            Phase::Listening,
+            Phase::Waiting,
+            Phase::Active,
+            Phase::Login,
+        ] {
+            for age in [0, 1_234, 5_000_000_000, 53_687_091_100, 99_999_999_999_900] {
+                entry.enter(phase, at(age));
+                assert_eq!(entry.phase(at(age)), (phase, at(0)), "{age}");
+                assert_eq!(entry.phase(at(age + 7_000)), (phase, at(7_000)), "{age}");
+                let before = age.saturating_sub(40);
+                assert_eq!(entry.phase(at(before)), (phase, at(0)), "{age}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_reason_to_pin_is_kept() {
+        let entry = entry(Duration::ZERO);
+        assert_eq!(entry.pins(), []);
+        for &reason in PinReason::ALL {
+            entry.pinned_for([reason].into_iter());
+            assert_eq!(entry.pins(), [reason]);
+        }
+        entry.pinned_for(PinReason::ALL.iter().copied());
+        assert_eq!(entry.pins(), PinReason::ALL);
+        entry.pinned_for(std::iter::empty());
+        assert_eq!(entry.pins(), []);
+    }
+
+    /// With the two counters of its `Arc` it just fits what the allocator gives out in 80 bytes.
+    #[test]
+    fn an_entry_is_small() {
+        assert_eq!(size_of::<Entry>(), 56);
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        let name = format!("{}\u{e9}\u{e9}", "a".repeat(62));
+        let origin = Origin::new("r", "d", Some(&name));
+        assert_eq!(origin.application.as_deref(), Some(&name[..62]));
+        assert_eq!(Origin::new("r", "d", Some("")).application, None);
+    }
+}
