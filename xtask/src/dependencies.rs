@@ -3,6 +3,7 @@
 //! cargo-deny does the same and more, and is run in a full test; it takes minutes to build. This
 //! needs nothing but cargo, so that each run of the tests knows of a dependency that may not be.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context as _, bail, ensure};
@@ -111,10 +112,9 @@ fn users(krate: &str, targets: &[String]) -> anyhow::Result<Vec<String>> {
     let tree = String::from_utf8_lossy(&output.stdout).into_owned();
     let names = tree.lines().filter(|line| !line.starts_with('['));
     let names = names.filter_map(|line| line.split_whitespace().next());
-    Ok(names
-        .filter(|name| *name != krate)
-        .map(str::to_owned)
-        .collect())
+    // Each target's tree names its own.
+    let names: BTreeSet<_> = names.filter(|name| *name != krate).collect();
+    Ok(names.into_iter().map(str::to_owned).collect())
 }
 
 fn banned(ban: &Ban, users: &[String]) -> Vec<String> {

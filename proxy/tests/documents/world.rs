@@ -8,7 +8,7 @@
 //! | any database in a ROUTE | `mydb` |
 //! | 127.0.0.1, ports 5432, 1433 and 9464, or none | free ports of 127.0.0.1 |
 //! | `/run/entrapool` | a directory of the test |
-//! | any `--config FILE` | a file with a route to each of the servers |
+//! | any `--config FILE` | a file with a route to each of the servers, `reports` and `orders` |
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -238,8 +238,9 @@ impl World {
 
     fn write_config(&self) {
         let mut text = String::new();
-        for route in ["postgres://", "sqlserver://"] {
-            let _ = write!(text, "[[route]]\nurl = {:?}\n\n", self.route(route));
+        for (route, name) in [("postgres://", "reports"), ("sqlserver://", "orders")] {
+            let url = self.route(route);
+            let _ = write!(text, "[[route]]\nname = {name:?}\nurl = {url:?}\n\n");
         }
         let file = self.folder.path().join("entrapool.toml");
         std::fs::write(file, text).expect("a file");
@@ -261,8 +262,12 @@ impl Serving {
     }
 }
 
-/// What a person types next.
+/// What a person types next. The console's databases know no tables.
 fn typed_into(command: &str) -> &'static str {
+    let last = command.split(' ').next_back();
+    if matches!(last, Some("pgbouncer" | "entrapool")) {
+        return "SHOW VERSION;\n";
+    }
     match command.split(' ').next() {
         Some("psql") => "select current_user;\n",
         Some("tsql") => "select suser_sname()\ngo\n",

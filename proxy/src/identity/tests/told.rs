@@ -244,8 +244,9 @@ async fn files() -> Examples {
     let mounted = password_failure(folder.path().to_owned()).await;
     failures.push((mounted, "A directory: a mount that failed."));
     let token = folder.path().join("azure-identity-token");
-    let entra = StandIn::plain(Reply::default()).await;
-    let mut pod = Probe::entra(&entra, Proof::Federated(token.clone()), None);
+    let entra = StandIn::secure(Reply::default()).await;
+    let proof = Proof::Federated(token.clone());
+    let mut pod = Probe::entra(&entra, proof, entra.root.clone());
     failures.push((pod.failure().await, "The webhook has not changed the pod."));
     fs::write(&token, "").unwrap();
     failures.push((pod.failure().await, "The kubelet has not written it yet."));
