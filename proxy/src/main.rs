@@ -55,7 +55,11 @@ fn check(loaded: &Loaded) -> Exit {
 fn manual(directory: &Path) -> Exit {
     match cli::manual(directory) {
         Ok(pages) => {
-            eprintln!("{} pages in {}", pages.len(), directory.display());
+            let mut out = std::io::stdout().lock();
+            for page in pages {
+                // A reader that has seen enough is no failure.
+                let _ = writeln!(out, "{}", page.display());
+            }
             Exit::Clean
         }
         Err(error) => {

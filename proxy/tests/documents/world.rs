@@ -152,7 +152,9 @@ impl World {
     fn here(&self, command: &str) -> String {
         let mut here = String::new();
         let mut rest = command;
-        while let Some(begin) = route_at(rest) {
+        // To psql such a URL is libpq's.
+        let is_ours = command.contains("entrapool ");
+        while let Some(begin) = route_at(rest).filter(|_| is_ours) {
             let (before, route) = rest.split_at(begin);
             let quote = before
                 .chars()
