@@ -61,6 +61,8 @@ impl Effects {
     pub const NESTED: Self = Self(1 << 23);
     /// `ROLLBACK TRANSACTION name`: of a transaction, or to a savepoint in it.
     pub const NAMED_END: Self = Self(1 << 24);
+    /// Several transactions, one in the other, that the same text does not end.
+    pub const SEVERAL: Self = Self(1 << 25);
 
     /// What ends with the procedure that it happens in: also with `sp_executesql`.
     pub const LOCAL: Self = Self(Self::SETTING.0 | Self::TEMP_TABLE.0 | Self::IMPLICIT.0);

@@ -155,8 +155,10 @@ impl Scanner<'_> {
             is_first &= token == Token::Punctuation(b';');
             after_dot = token == Token::Punctuation(b'.');
         }
-        if self.open > 0 {
-            self.add(Effects::BEGIN);
+        match self.open {
+            ..=0 => {}
+            1 => self.add(Effects::BEGIN),
+            _ => self.add(Effects::BEGIN.with(Effects::SEVERAL)),
         }
     }
 

@@ -301,6 +301,7 @@ impl Tracker {
     /// The server was asked, and there is no transaction.
     pub fn no_transaction(&mut self) {
         self.transaction.suspected = false;
+        self.transaction.nested = false;
         self.transaction.doubted = None;
     }
 
@@ -479,6 +480,7 @@ impl Tracker {
         let lasting = Effects::BEGIN
             | Effects::END
             | Effects::NAMED_END
+            | Effects::SEVERAL
             | Effects::BULK
             | Effects::ADVANCE
             | Effects::CODE

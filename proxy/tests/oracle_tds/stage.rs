@@ -1,5 +1,6 @@
 //! Two servers that are alike, one behind entrapool, and the comparison.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -67,6 +68,24 @@ async fn server(profile: Profile) -> TdsServer {
         .application_role("approle", "secret")
         .profile(profile);
     server.start().await.expect("the server starts")
+}
+
+thread_local! {
+    /// What was played last: it may have left something.
+    static BEFORE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Says what was played when a test panics: a client that gets nowhere does.
+struct Confession<'a>(&'a [Step], &'a [Mood]);
+
+impl Drop for Confession<'_> {
+    fn drop(&mut self) {
+        let it = format!("{:#?}\nwith {:?}", self.0, self.1);
+        let before = BEFORE.replace(it.clone());
+        if std::thread::panicking() {
+            eprintln!("it was {it}\nand before it {before}");
+        }
+    }
 }
 
 impl Stage {
@@ -140,6 +159,7 @@ impl Stage {
         piece: usize,
     ) -> Result<(), String> {
         self.prepare(AGAIN).await;
+        let _confession = Confession(script, moods);
         let plain = self.play(&self.plain, self.plain.addr(), (script, &[], WHOLE));
         let plain = plain.await?;
         let pooled = self.play(&self.pooled, self.proxy.address(), (script, moods, piece));

@@ -213,6 +213,29 @@ fn by_request() -> Vec<Script> {
         )
         .stateless(),
         Script::new(
+            "several transactions, begun and ended in other terms",
+            vec![
+                sql("BEGIN TRAN BEGIN TRAN"),
+                manager(0, "commit", &commit()),
+                sql(COUNT),
+                sql("COMMIT"),
+                manager(0, "begin", &begin(0)),
+                sql("COMMIT"),
+                sql(COUNT),
+                manager(0, "begin", &begin(0)),
+                sql("SELECT n FROM shared"),
+                manager(0, "begin", &begin(0)),
+                sql("COMMIT"),
+                sql(COUNT),
+                sql("INSERT INTO shared VALUES (1)"),
+                sql("ROLLBACK"),
+                sql(COUNT),
+                sql("BEGIN TRAN BEGIN TRAN BEGIN TRAN"),
+                sql("COMMIT"),
+                sql("COMMIT"),
+            ],
+        ),
+        Script::new(
             "a reset that leaves a procedure's transaction, which nobody ends",
             vec![
                 sql("EXEC opens"),

@@ -379,6 +379,7 @@ impl Tracker {
             EnvChange::Ended => {
                 self.transaction.descriptor = 0;
                 self.transaction.suspected = false;
+                self.transaction.nested = false;
                 return Ok(());
             }
             EnvChange::Reset => {
@@ -403,6 +404,7 @@ impl Tracker {
             _ => {
                 self.transaction.descriptor = 0;
                 self.transaction.suspected = false;
+                self.transaction.nested = false;
                 Fact::Reset
             }
         };
@@ -572,7 +574,7 @@ impl Tracker {
         let transaction = &mut self.transaction;
         let begins = effects.any(Effects::BEGIN);
         if begins {
-            transaction.nested |= is_open;
+            transaction.nested |= is_open || effects.any(Effects::SEVERAL);
             transaction.suspected = transaction.descriptor == 0;
         }
         let ends = effects.any(Effects::END) && is_open && !begins;

@@ -237,6 +237,7 @@ impl Tracker {
                 match behind {
                     // GET_DTC_ADDRESS, PROPAGATE, PROMOTE.
                     [0 | 1 | 6, 0, ..] => self.note(Effects::DISTRIBUTED),
+                    [5, 0, ..] => self.transaction.nested |= self.is_in_transaction(),
                     // COMMIT, ROLLBACK without a savepoint: perhaps of what a text has begun.
                     [7, 0, name, rest @ ..] if !begins_anew(*name, rest) => self.note(Effects::END),
                     [8, 0, 0, rest @ ..] if !begins_anew(0, rest) => self.note(Effects::END),

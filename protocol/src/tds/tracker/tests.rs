@@ -237,6 +237,45 @@ fn stale_descriptors_do_not_reach_the_server() {
     assert_eq!(world.sent(), stale);
 }
 
+fn manager(request: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(HEADER + 22 + request.len()).unwrap();
+    let mut bytes = packet::header(Kind::Transaction, LAST, length, 1).to_vec();
+    bytes.extend([22, 0, 0, 0, 18, 0, 0, 0, 2, 0]);
+    bytes.extend([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+    bytes.extend(request);
+    bytes
+}
+
+/// However they were begun, and however one of them ends.
+#[test]
+fn the_end_of_one_of_several_transactions_is_doubted() {
+    let begin = manager(&[5, 0, 0, 0]);
+    for (first, then) in [
+        (request("begin tran begin tran"), None),
+        (request("begin tran"), Some(request("begin tran"))),
+        (begin.clone(), Some(begin.clone())),
+        (request("begin tran"), Some(begin)),
+    ] {
+        for end in [request("commit"), manager(&[7, 0, 0, 0])] {
+            let mut world = world(Watch::Texts);
+            for one in [Some(&first), then.as_ref()].into_iter().flatten() {
+                world.client(one);
+                let tells =
+                    one[0] == Kind::Transaction.byte() && !world.tracker.is_in_transaction();
+                let told = tells.then(|| change(&BEGAN)).unwrap_or_default();
+                world.server(&[told, ok()].concat());
+                assert_eq!(world.ready(), Boundary::InTransaction);
+            }
+            let _ = world.tracker.take_effects();
+            world.client(&end);
+            world.server(&ok());
+            assert!(world.tracker.take_effects().any(Effects::NESTED));
+            world.tracker.in_transaction();
+            assert_eq!(world.tracker.boundary(), Boundary::InTransaction);
+        }
+    }
+}
+
 /// A rollback to a savepoint reads as one of the whole transaction.
 #[test]
 fn a_doubtful_end_ends_nothing_where_nobody_is_asked() {
@@ -245,13 +284,7 @@ fn a_doubtful_end_ends_nothing_where_nobody_is_asked() {
         (Watch::Unasked, Boundary::InTransaction),
     ] {
         let mut world = world(watch);
-        let mut begin = Vec::new();
-        begin.extend(packet::header(Kind::Transaction, LAST, 34, 1));
-        begin.extend([
-            22, 0, 0, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
-        ]);
-        begin.extend([5, 0, 0, 0]);
-        world.client(&begin);
+        world.client(&manager(&[5, 0, 0, 0]));
         world.server(&[change(&BEGAN), ok()].concat());
         assert_eq!(world.ready(), Boundary::InTransaction);
         for text in ["save tran s", "rollback tran s"] {

@@ -44,6 +44,7 @@ impl Announcing {
 pub(super) struct Begun {
     /// The client's request: one packet.
     request: Box<[u8]>,
+    by: By,
     /// What the client was told that it is called; `None` where servers tell nothing.
     descriptor: Option<u64>,
 }
@@ -165,16 +166,16 @@ fn answered(bytes: &[u8], begun: &mut Option<Begun>, tells: Option<bool>) -> Opt
             lazy::answer(wish, descriptor, &mut out);
             *begun = Some(Begun {
                 request: bytes.get(..taken)?.into(),
+                by,
                 descriptor,
             });
         }
         (Wish::End(by, _), Some(transaction)) => {
-            let descriptor = match (by, tells) {
-                (By::Text, None) => return None,
-                (By::Text, Some(false)) => None,
-                (By::Request, _) | (By::Text, Some(true)) => transaction.descriptor,
-            };
-            lazy::answer(wish, descriptor, &mut out);
+            // What is said of an end in other terms than its beginning, only the server knows.
+            if by != transaction.by && tells != Some(true) {
+                return None;
+            }
+            lazy::answer(wish, transaction.descriptor, &mut out);
             *begun = None;
         }
         (Wish::Begin(_), Some(_)) | (Wish::End(..), None) => return None,

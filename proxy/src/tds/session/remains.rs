@@ -174,6 +174,7 @@ impl Session {
             .with(Effects::BEGIN)
             .with(Effects::END)
             .with(Effects::NAMED_END)
+            .with(Effects::SEVERAL)
             .with(Effects::RELEASE)
             .with(Effects::BULK);
         let mut left = effects.without(passing);
