@@ -124,10 +124,10 @@ impl World {
                 command.env_remove(&name);
             }
         }
+        let script = format!("export PATH=\"{}:$PATH\"; {script}", self.programs());
         command
-            .args(["-e", "-o", "pipefail", "-c", script])
+            .args(["-e", "-o", "pipefail", "-c", &script])
             .current_dir(self.folder.path())
-            .env("PATH", self.path())
             .env("PGPORT", self.postgres.to_string())
             .env("ENTRAPOOL_HTTP", format!("127.0.0.1:{}", self.http))
             .stdin(Stdio::null())
@@ -137,14 +137,14 @@ impl World {
         command
     }
 
-    fn path(&self) -> String {
+    /// Where they are.
+    fn programs(&self) -> String {
         let entrapool = PathBuf::from(env!("CARGO_BIN_EXE_entrapool"));
         let postgres = self.azure.real_postgres().expect("a real PostgreSQL");
         format!(
-            "{}:{}:{}",
+            "{}:{}",
             entrapool.parent().expect("a directory").display(),
-            postgres.bin_directory().display(),
-            std::env::var("PATH").unwrap_or_default()
+            postgres.bin_directory().display()
         )
     }
 
