@@ -46,6 +46,15 @@ impl Block {
 
 /// All blocks of the documents that people read.
 pub(crate) fn all_blocks() -> Vec<Block> {
+    let documents = all_documents();
+    let blocks = documents
+        .iter()
+        .flat_map(|(name, text)| blocks_of(name, text));
+    blocks.collect()
+}
+
+/// The documents that people read: path from the root, and text.
+pub(crate) fn all_documents() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files: Vec<_> = ["README.md", "SECURITY.md", "CONTRIBUTING.md"]
         .iter()
@@ -53,13 +62,11 @@ pub(crate) fn all_blocks() -> Vec<Block> {
         .collect();
     markdown(&root.join("docs"), &mut files);
     files.sort();
-    let mut blocks = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
+    let document = |file: &PathBuf| {
         let name = file.strip_prefix(&root).unwrap().display().to_string();
-        blocks.extend(blocks_of(&name, &text));
-    }
-    blocks
+        (name, fs::read_to_string(file).unwrap())
+    };
+    files.iter().map(document).collect()
 }
 
 fn markdown(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -130,6 +130,32 @@ fn every_configuration_is_accepted() {
     assert!(checked > 1, "only {checked} configurations were found");
 }
 
+/// Names of families of metrics in the documents are those of the program, or begin like them.
+#[test]
+fn every_metric_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let families = std::fs::read_to_string(root.join("docs/metrics.md")).unwrap();
+    let families: Vec<_> = families
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect();
+    assert!(families.len() > 20, "docs/metrics.md has too few families");
+    for (file, text) in blocks::all_documents() {
+        for rest in text.split("entrapool_").skip(1) {
+            let name = rest
+                .split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
+                .next()
+                .unwrap_or_default();
+            let name = format!("entrapool_{}", name.trim_end_matches('_'));
+            let known = families.iter().any(|family| {
+                let suffixed = ["_bucket", "_count", "_sum"].map(|it| format!("{family}{it}"));
+                family.starts_with(&name) || suffixed.contains(&name)
+            });
+            assert!(known || name == "entrapool_", "{file}: there is no {name}");
+        }
+    }
+}
+
 #[test]
 fn what_is_run_elsewhere_is_run_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

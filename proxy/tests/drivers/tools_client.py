@@ -80,6 +80,13 @@ def npgsql():
         others()
         expect("a setting after DISCARD ALL", value(connection, "show statement_timeout"), "0")
         expect("tables after DISCARD ALL", value(connection, "select to_regclass('leftover')"), None)
+    # What the connection string has set is in force again.
+    with psycopg.connect(autocommit=True, options="-c statement_timeout=7s") as connection:
+        connection.execute("set statement_timeout = '11s'")
+        connection.execute("DISCARD ALL")
+        others()
+        wanted = "7s" if MODE == "auto" else "0"
+        expect("a setting of the start", value(connection, "show statement_timeout"), wanted)
 
 
 pgadmin()
