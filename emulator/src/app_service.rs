@@ -11,13 +11,13 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use crate::error::Error;
-use crate::faults::{Fault, Faults};
+use crate::faults::{Fault, Faults, Twist};
 use crate::http::{self, Answer, Http, Refused, Respond};
 use crate::imds::{garbage, scripted_failure};
 use crate::jwt;
 use crate::managed_identity::{ManagedIdentities, Selector};
 use crate::port::Port;
-use crate::token_body::{Numbers, token_body};
+use crate::token_body::token_body;
 
 const PATH: &str = "/msi/token";
 const VERSION: &str = "2019-08-01";
@@ -89,14 +89,14 @@ impl AppService {
 
 impl Respond for Endpoint {
     async fn respond(&self, request: Request<Incoming>) -> Answer {
-        let mut numbers = Numbers::Text;
+        let mut twist = None;
         let scripted = match self.faults.next() {
             None => None,
             Some(Fault::BlackHole) => std::future::pending().await,
             Some(Fault::Status(status)) => Some(scripted_failure(status)),
             Some(Fault::Garbage) => Some(garbage()),
-            Some(Fault::NumericExpiry) => {
-                numbers = Numbers::Json;
+            Some(Fault::Token(how)) => {
+                twist = Some(how);
                 None
             }
             Some(Fault::Slow(pause)) => {
@@ -105,7 +105,7 @@ impl Respond for Endpoint {
             }
         };
         let answer = scripted.unwrap_or_else(|| {
-            self.token(&request, numbers)
+            self.token(&request, twist)
                 .unwrap_or_else(Refused::into_answer)
         });
         self.faults.note_answer(answer.status());
@@ -114,7 +114,7 @@ impl Respond for Endpoint {
 }
 
 impl Endpoint {
-    fn token<B>(&self, request: &Request<B>, numbers: Numbers) -> Result<Answer, Refused> {
+    fn token<B>(&self, request: &Request<B>, twist: Option<Twist>) -> Result<Answer, Refused> {
         let bad = |text: String| Refused::new(StatusCode::BAD_REQUEST, "bad_request", text);
         if request.uri().path() != PATH {
             return Err(Refused::new(
@@ -156,11 +156,11 @@ impl Endpoint {
             .or_else(|| get("mi_res_id").map(Selector::Resource));
         let token = self
             .identities
-            .token(selector.as_ref(), resource)
+            .twisted(selector.as_ref(), resource, twist)
             .map_err(|refusal| bad(refusal.to_string()))?;
         Ok(http::json(
             StatusCode::OK,
-            &token_body(&token, resource, numbers),
+            &token_body(&token, resource, twist),
         ))
     }
 }

@@ -21,8 +21,23 @@ pub enum Fault {
     BlackHole,
     /// Answer 200 with a body that is not JSON.
     Garbage,
-    /// Answer 200 with `expires_on` and `expires_in` as numbers, as some look-alikes do.
+    /// Answer 200 with a token that has something odd about it.
+    Token(Twist),
+}
+
+/// What is odd about a token, or about the answer that it comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Twist {
+    /// `expires_on` and `expires_in` are numbers, as some look-alikes write them.
     NumericExpiry,
+    /// It is for this resource, whatever was asked for.
+    Resource(&'static str),
+    /// Its own claim says that it has expired, though the answer says otherwise.
+    Overdue,
+    /// It is valid from an hour hence on: the tenant's clock is ahead of ours.
+    Early,
+    /// It is no JWT.
+    Opaque,
 }
 
 /// The script, shared by an endpoint and whoever tests against it.

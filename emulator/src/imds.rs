@@ -12,12 +12,12 @@ use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 
 use crate::error::Error;
-use crate::faults::{Fault, Faults};
+use crate::faults::{Fault, Faults, Twist};
 use crate::http::{self, Answer, Http, Refused, Respond};
 use crate::managed_identity::{ManagedIdentities, Refusal, Selector};
 use crate::port::Port;
 use crate::rate_limit::RateLimit;
-use crate::token_body::{Numbers, token_body};
+use crate::token_body::token_body;
 
 const PATH: &str = "/metadata/identity/oauth2/token";
 /// The first version with this endpoint.
@@ -98,14 +98,14 @@ impl Imds {
 impl Respond for Endpoint {
     async fn respond(&self, request: Request<Incoming>) -> Answer {
         let running = self.limit.enter();
-        let mut numbers = Numbers::Text;
+        let mut twist = None;
         let scripted = match self.faults.next() {
             None => None,
             Some(Fault::BlackHole) => std::future::pending().await,
             Some(Fault::Status(status)) => Some(scripted_failure(status)),
             Some(Fault::Garbage) => Some(garbage()),
-            Some(Fault::NumericExpiry) => {
-                numbers = Numbers::Json;
+            Some(Fault::Token(how)) => {
+                twist = Some(how);
                 None
             }
             Some(Fault::Slow(pause)) => {
@@ -117,7 +117,7 @@ impl Respond for Endpoint {
             Some(answer) => answer,
             None if !running.is_within() => too_many(),
             None => self
-                .token(&request, numbers)
+                .token(&request, twist)
                 .unwrap_or_else(Refused::into_answer),
         };
         self.faults.note_answer(answer.status());
@@ -126,7 +126,7 @@ impl Respond for Endpoint {
 }
 
 impl Endpoint {
-    fn token<B>(&self, request: &Request<B>, numbers: Numbers) -> Result<Answer, Refused> {
+    fn token<B>(&self, request: &Request<B>, twist: Option<Twist>) -> Result<Answer, Refused> {
         if request.uri().path() != PATH {
             return Err(Refused::new(
                 StatusCode::NOT_FOUND,
@@ -158,11 +158,11 @@ impl Endpoint {
         let selector = selector(&parameters)?;
         let token = self
             .identities
-            .token(selector.as_ref(), resource)
+            .twisted(selector.as_ref(), resource, twist)
             .map_err(|refusal| refuse(&refusal))?;
         Ok(http::json(
             StatusCode::OK,
-            &token_body(&token, resource, numbers),
+            &token_body(&token, resource, twist),
         ))
     }
 }

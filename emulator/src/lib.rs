@@ -9,6 +9,7 @@
 //! - [`postgres`] with [`ldap`]: a real PostgreSQL whose logins are tokens; [`embedded`]: the
 //!   stand-in for machines without one; [`client`]: a direct connection to either.
 //! - [`tds`]: the stand-in for Azure SQL Database.
+//! - [`dns`], [`filtered`]: a name server, and a port that answers nobody.
 //! - [`azure`]: all of it together.
 
 pub mod app_service;
@@ -16,10 +17,12 @@ pub mod azure;
 pub mod client;
 mod clock;
 pub mod directory;
+pub mod dns;
 pub mod embedded;
 pub mod entra;
 mod error;
 pub mod faults;
+pub mod filtered;
 mod http;
 pub mod imds;
 pub mod issuer;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::clock;
 use crate::directory::Principal;
 use crate::error::Error;
+use crate::faults::Twist;
 use crate::issuer::{IssuedToken, Issuer, resource_exists};
 
 /// How an identity came to the machine.
@@ -83,6 +84,14 @@ impl ManagedIdentities {
         assigned.push((assignment, principal));
     }
 
+    /// Takes all identities off the machine; the tenant still knows them.
+    pub fn unassign_all(&self) {
+        let mut assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
+        assigned.clear();
+        drop(assigned);
+        self.forget_tokens();
+    }
+
     /// The cached token is replaced once it has lived this share of its life: 0 mints one per
     /// request, 100 keeps each until it expires. Higher values count as 100.
     pub fn renew_at_percent(&self, percent: u8) {
@@ -118,6 +127,48 @@ impl ManagedIdentities {
         let token = self.issuer.mint(&principal, resource)?;
         self.minted.fetch_add(1, Ordering::Relaxed);
         cache.insert(key, token.clone());
+        Ok(token)
+    }
+
+    /// A token that may have something odd about it.
+    pub(crate) fn twisted(
+        &self,
+        selector: Option<&Selector>,
+        resource: &str,
+        twist: Option<Twist>,
+    ) -> Result<IssuedToken, Refusal> {
+        match twist {
+            Some(Twist::Resource(other)) => self.token(selector, other),
+            Some(how @ (Twist::Overdue | Twist::Early)) => self.moved(selector, resource, how),
+            Some(Twist::Opaque) => {
+                let mut token = self.token(selector, resource)?;
+                token.secret = token.secret.replace('.', "");
+                Ok(token)
+            }
+            None | Some(Twist::NumericExpiry) => self.token(selector, resource),
+        }
+    }
+
+    /// A token whose time is over, or has not come, in an answer that says nothing of it. It is not
+    /// kept.
+    fn moved(
+        &self,
+        selector: Option<&Selector>,
+        resource: &str,
+        twist: Twist,
+    ) -> Result<IssuedToken, Refusal> {
+        let principal = self.select(selector)?;
+        let mut claims = self.issuer.claims(&principal, resource)?;
+        let end = claims.exp;
+        if twist == Twist::Early {
+            claims.nbf += 3600;
+        } else {
+            claims.exp = claims.iat - 60;
+            claims.iat -= 3600;
+            claims.nbf = claims.iat;
+        }
+        let mut token = self.issuer.sign(claims)?;
+        token.claims.exp = end;
         Ok(token)
     }
 

@@ -43,6 +43,7 @@ pub struct ServerCertificate {
 enum Validity {
     Current,
     Past,
+    Future,
 }
 
 impl Pki {
@@ -108,6 +109,14 @@ impl Pki {
         self.issue_for(names, Validity::Past)
     }
 
+    /// A certificate that will be valid from 2090 on.
+    ///
+    /// # Errors
+    /// When a name is not one, or a file cannot be written.
+    pub fn issue_not_yet_valid(&self, names: &[&str]) -> Result<ServerCertificate, Error> {
+        self.issue_for(names, Validity::Future)
+    }
+
     fn issue_for(&self, names: &[&str], validity: Validity) -> Result<ServerCertificate, Error> {
         let failed = |source| Error::Certificate {
             names: names.join(", "),
@@ -121,9 +130,14 @@ impl Pki {
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        if matches!(validity, Validity::Past) {
-            params.not_before = date_time_ymd(2020, 1, 1);
-            params.not_after = date_time_ymd(2021, 1, 1);
+        let years = match validity {
+            Validity::Current => None,
+            Validity::Past => Some((2020, 2021)),
+            Validity::Future => Some((2090, 2091)),
+        };
+        if let Some((from, to)) = years {
+            params.not_before = date_time_ymd(from, 1, 1);
+            params.not_after = date_time_ymd(to, 1, 1);
         }
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;

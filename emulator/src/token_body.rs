@@ -3,22 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::clock;
+use crate::faults::Twist;
 use crate::issuer::IssuedToken;
 
-/// How `expires_on` and its like are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Numbers {
-    /// As documented: every value is a string.
-    Text,
-    /// As some look-alikes do.
-    Json,
-}
-
 /// The body for a token that was asked for as `resource`.
-pub(crate) fn token_body(token: &IssuedToken, resource: &str, numbers: Numbers) -> Value {
-    let number = |value: u64| match numbers {
-        Numbers::Text => json!(value.to_string()),
-        Numbers::Json => json!(value),
+pub(crate) fn token_body(token: &IssuedToken, resource: &str, twist: Option<Twist>) -> Value {
+    // As documented, every value is a string.
+    let number = |value: u64| match twist {
+        Some(Twist::NumericExpiry) => json!(value),
+        _ => json!(value.to_string()),
     };
     let claims = &token.claims;
     json!({

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entrapool_emulator::directory::{Directory, Principal};
-use entrapool_emulator::faults::Fault;
+use entrapool_emulator::faults::{Fault, Twist};
 use entrapool_emulator::imds::Imds;
 use entrapool_emulator::issuer::{Claims, Issuer, OSSRDBMS_AUDIENCE};
 use entrapool_emulator::managed_identity::{Assignment, ManagedIdentities};
@@ -280,7 +280,7 @@ async fn faults_are_scripted() -> Outcome {
     let reply = machine.ask(GOOD).await?;
     assert_eq!(reply.status, 200);
     assert!(serde_json::from_str::<Value>(&reply.body).is_err());
-    faults.queue(Fault::NumericExpiry);
+    faults.queue(Fault::Token(Twist::NumericExpiry));
     let body: Value = serde_json::from_str(&machine.ask(GOOD).await?.body)?;
     assert!(body["expires_on"].is_u64(), "{body}");
     let pause = Duration::from_millis(300);

@@ -2,6 +2,7 @@
 
 mod drain;
 mod health;
+mod notify;
 mod observe;
 mod overview;
 mod route;
@@ -17,13 +18,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminServer, AdminState};
 use crate::config::cli::Exit;
-use crate::config::{self, Config, OnStartFailure};
-use crate::identity::{Identities, IdentityOptions};
+use crate::config::{self, Config, OnStartFailure, Supervisor};
+use crate::identity::{Audience, Identities, IdentityOptions};
 use crate::server::Listener;
 use crate::session::registry::Registry;
 use crate::status;
 use drain::Signals;
 use health::{AppHealth, RouteState};
+use notify::Notifier;
 use observe::TokenObserver;
 use route::RunningRoute;
 
@@ -35,6 +37,7 @@ pub struct App {
     health: Arc<AppHealth>,
     admin: Arc<AdminState>,
     sessions: TaskTracker,
+    notifier: Notifier,
     /// Ends what lives as long as the process: refresh tasks and the HTTP listener.
     end: CancellationToken,
 }
@@ -73,12 +76,18 @@ impl App {
         let registry = Arc::<Registry>::default();
         let end = CancellationToken::new();
         let observer = Arc::new(TokenObserver(Arc::clone(&metrics)));
-        let mut identities = Identities::new(observer, end.clone(), IdentityOptions::default())
+        let mut options = IdentityOptions::default();
+        if let Some(file) = &config.authority_ca_file {
+            options = options
+                .trusting(file)
+                .map_err(|error| configuration(&error))?;
+        }
+        let mut identities = Identities::new(observer, end.clone(), options)
             .map_err(|error| configuration(&error))?;
         let mut routes = Vec::new();
         for route in &config.routes {
             let token = identities
-                .handle(&route.identity, route::audience(route.engine()))
+                .handle(&route.identity, Audience::of(route.engine()))
                 .map_err(|error| configuration(&error))?;
             let route = RunningRoute::new(route, token.clone(), &metrics, &registry)
                 .map_err(|error| configuration(&error))?;
@@ -93,8 +102,17 @@ impl App {
             health,
             admin,
             sessions: TaskTracker::new(),
+            notifier: Notifier::default(),
             end,
         })
+    }
+
+    /// Tells a service manager when it is ready, that it is alive, and when it stops. Must be
+    /// called on the runtime.
+    #[must_use]
+    pub fn supervised(mut self, supervisor: Option<&Supervisor>) -> Self {
+        self.notifier = Notifier::new(supervisor);
+        self
     }
 
     /// Who can tell how things stand, also while it runs.
@@ -116,6 +134,7 @@ impl App {
             tracing::info!(%address, "metrics and probes over HTTP");
         }
         let serving = tokio::spawn(http.serve(Arc::clone(&self.admin), self.end.clone()));
+        self.notifier.watch(self.end.clone());
         let result = self.serve(&mut signals).await;
         // The last to go, so that probes see the drain.
         self.end.cancel();
@@ -124,12 +143,19 @@ impl App {
     }
 
     async fn serve(&self, signals: &mut Signals) -> Result<(), Fault> {
+        self.notifier.starting(self.config.start.timeout).await;
         tokio::select! {
             started = self.wait_for_tokens() => started?,
             () = signals.stop() => return Ok(()),
         }
         let stop_accepting = CancellationToken::new();
-        for listener in self.bind().await? {
+        let bound = self.bind().await?;
+        let names: Vec<_> = bound
+            .iter()
+            .map(|(route, _)| route.config().name.as_str())
+            .collect();
+        let listening = format!("listening for {}", names.join(", "));
+        for listener in bound {
             let (route, listener) = listener;
             let sessions = self.sessions.clone();
             let stop = stop_accepting.clone();
@@ -137,6 +163,7 @@ impl App {
                 route.serve(client, &sessions);
             }));
         }
+        self.notifier.ready(&listening).await;
         signals.stop().await;
         self.drain(signals, &stop_accepting).await;
         Ok(())

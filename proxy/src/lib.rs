@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod app;
 pub mod config;
+pub mod doctor;
 pub mod identity;
 pub mod pool;
 pub mod postgres;

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use entrapool::app::App;
-use entrapool::config::cli::{self, Cli, CliOptions, Command, Exit};
-use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment};
+use entrapool::config::cli::{self, Cli, CliOptions, Command, DoctorOptions, Exit};
+use entrapool::config::{self, Config, Loaded, LogFormat, ProcessEnvironment, Supervisor};
+use entrapool::doctor::{self, Look};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tracing_subscriber::EnvFilter;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
             }
         }
         Command::Man { directory } => manual(&directory),
+        Command::Doctor(options) => examine(&options),
     };
     ExitCode::from(exit.code())
 }
@@ -72,6 +74,25 @@ fn manual(directory: &Path) -> Exit {
     }
 }
 
+/// `doctor` says everything in its report, so that nothing is logged.
+fn examine(options: &DoctorOptions) -> Exit {
+    let mut out = std::io::stdout();
+    let look = match options.json {
+        true => Look::Json,
+        false => Look::Text {
+            colours: out.is_terminal() && config::wants_colours(&ProcessEnvironment),
+        },
+    };
+    let _ = forbid_core_files();
+    let Ok(runtime) = runtime(1) else {
+        eprintln!("the runtime could not be started");
+        return Exit::Failure;
+    };
+    let exit = runtime.block_on(doctor::run(options, &ProcessEnvironment, look, &mut out));
+    runtime.shutdown_background();
+    exit
+}
+
 fn run(loaded: Loaded) -> Exit {
     start_log(&loaded.config);
     if let Err(error) = forbid_core_files() {
@@ -86,7 +107,11 @@ fn run(loaded: Loaded) -> Exit {
             Exit::Failure
         })
         .and_then(|runtime| {
-            let ended = runtime.block_on(async { App::new(loaded.config)?.run().await });
+            let supervisor = Supervisor::find(&ProcessEnvironment, std::process::id());
+            let ended = runtime.block_on(async {
+                let app = App::new(loaded.config)?.supervised(supervisor.as_ref());
+                app.run().await
+            });
             runtime.shutdown_background();
             ended.map_err(|fault| {
                 tracing::error!("{fault}");

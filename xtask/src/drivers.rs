@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use crate::machine;
+use crate::python;
 use crate::report::Report;
 use crate::tree::{self, cargo};
 
@@ -40,20 +41,7 @@ pub(crate) fn prepare(report: &mut Report) -> anyhow::Result<bool> {
 fn prepare_python(report: &mut Report) -> anyhow::Result<bool> {
     let home = tree::test_environment().join("python");
     let pins = tree::root().join(PINS).join("requirements.txt");
-    if tree::is_fresh(&home, &pins)? {
-        return Ok(true);
-    }
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv", "--clear"]).arg(&home);
-    let mut install = Command::new(home.join("bin/python"));
-    install
-        .args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"])
-        .arg("--requirement")
-        .arg(&pins);
-    let good = report.command("python environment", &mut make)?
-        && report.command("python packages", &mut install)?;
-    good.then(|| tree::mark_fresh(&home, &pins)).transpose()?;
-    Ok(good)
+    python::environment(report, "python", &home, &pins)
 }
 
 fn prepare_node(report: &mut Report) -> anyhow::Result<bool> {

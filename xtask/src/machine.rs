@@ -63,6 +63,21 @@ pub(crate) const FOR_TESTS: &[Component] = &[
         present: || succeeds("tsql", &["-C"]),
     },
     Component {
+        name: "unshare and mount (util-linux)",
+        packages: &["util-linux", "mount"],
+        present: || succeeds("unshare", &["--version"]) && succeeds("mount", &["--version"]),
+    },
+    Component {
+        name: "ip (iproute2)",
+        packages: &["iproute2"],
+        present: || succeeds("ip", &["-Version"]),
+    },
+    Component {
+        name: "nft (nftables)",
+        packages: &["nftables"],
+        present: || succeeds("nft", &["--version"]),
+    },
+    Component {
         name: "Go",
         packages: &["golang-go"],
         present: || succeeds("go", &["version"]),
@@ -104,6 +119,25 @@ pub(crate) const FOR_TESTS: &[Component] = &[
         name: "MIT Kerberos' GSSAPI (Microsoft's ODBC driver is linked with it)",
         packages: &["libgssapi-krb5-2"],
         present: || has_library("libgssapi_krb5.so.2"),
+    },
+];
+
+/// For what is in `deploy/`.
+pub(crate) const FOR_DEPLOYMENT: &[Component] = &[
+    Component {
+        name: "Prometheus and promtool",
+        packages: &["prometheus"],
+        present: || succeeds("prometheus", &["--version"]) && succeeds("promtool", &["--version"]),
+    },
+    Component {
+        name: "systemd-analyze",
+        packages: &["systemd"],
+        present: || succeeds("systemd-analyze", &["--version"]),
+    },
+    Component {
+        name: "systemd's containers",
+        packages: &["systemd-container"],
+        present: || succeeds("systemd-nspawn", &["--version"]),
     },
 ];
 
@@ -250,7 +284,7 @@ fn service_processes() -> Vec<u32> {
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_service = |id: &u32| {
         let name = fs::read_to_string(format!("/proc/{id}/comm"));
-        name.is_ok_and(|name| name.trim_end() == "pgbouncer")
+        name.is_ok_and(|name| ["pgbouncer", "prometheus"].contains(&name.trim_end()))
     };
     ids.filter(is_service).collect()
 }

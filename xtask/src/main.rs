@@ -1,4 +1,4 @@
-//! The one door for chores: `cargo xtask test | check | fuzz | drivers | bench | laws`.
+//! The one door for chores: `cargo xtask test | check | fuzz | drivers | deploy | bench | laws`.
 //!
 //! Nothing has to be installed first except Rust. Called by people and by CI alike; it runs
 //! cargo and other programs and knows no product crate.
@@ -7,11 +7,13 @@ mod bench;
 mod check;
 mod deny;
 mod dependencies;
+mod deploy;
 mod docs;
 mod drivers;
 mod fuzz;
 mod laws;
 mod machine;
+mod python;
 mod report;
 mod servers;
 mod tally;
@@ -53,6 +55,8 @@ enum Chore {
     },
     /// The drivers of other languages, through the sidecar in every pool mode.
     Drivers,
+    /// Charts, manifests, alerts, dashboard, image, unit and package of `deploy/`, checked and run.
+    Deploy,
     /// CPU per transaction and memory per idle client, side by side with PgBouncer, tdspool and
     /// HAProxy.
     Bench {
@@ -84,6 +88,7 @@ fn run(chore: &Chore) -> anyhow::Result<ExitCode> {
         Chore::Check => check::run(&mut report)?,
         Chore::Fuzz { seconds, target } => fuzz::run(&mut report, *seconds, target.as_deref())?,
         Chore::Drivers => drivers::run(&mut report)?,
+        Chore::Deploy => deploy::run(&mut report)?,
         Chore::Bench { seconds, engine } => {
             return bench::run(&mut report, *seconds, engine.as_deref());
         }

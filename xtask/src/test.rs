@@ -2,13 +2,13 @@
 
 use crate::report::Report;
 use crate::tree::cargo;
-use crate::{check, deny, docs, drivers, fuzz, machine, servers};
+use crate::{check, deny, deploy, docs, drivers, fuzz, machine, servers};
 
 /// How long each fuzz target runs in a full test.
 const FUZZ_SECONDS: u32 = 60;
 
 pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
-    let mut components = machine::FOR_TESTS.to_vec();
+    let mut components = [machine::FOR_TESTS, machine::FOR_DEPLOYMENT].concat();
     if full {
         components.extend(machine::FOR_FUZZING);
         components.extend(machine::FOR_ALL_DRIVERS);
@@ -18,6 +18,9 @@ pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
     }
     if drivers::prepare(report)? {
         servers::prepare(report)?;
+    }
+    if deploy::prepare(report)? {
+        deploy::check(report)?;
     }
     check::run(report)?;
     report.step("links in documents", docs::links)?;
@@ -32,6 +35,8 @@ pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
 }
 
 fn slow(report: &mut Report) -> anyhow::Result<()> {
+    deploy::build(report)?;
+    deploy::package(report)?;
     let ignored = ["test", "--workspace", "--no-fail-fast", "--", "--ignored"];
     report.tests("slow tests", &mut cargo(ignored))?;
     for server in ["real", "embedded"] {

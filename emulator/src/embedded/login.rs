@@ -3,8 +3,8 @@
 //! Read by hand, because pgwire's codec refuses passwords over 10,000 bytes and PostgreSQL takes
 //! up to 65,535. Refusals have the words of Azure Database for PostgreSQL.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, BytesMut};
 use pgwire::messages::startup::{Authentication, NegotiateProtocolVersion};
@@ -31,6 +31,8 @@ pub(super) struct Startup {
     pub(super) user: String,
     pub(super) database: String,
     pub(super) parameters: BTreeMap<String, String>,
+    /// The session ends before it begins.
+    pub(super) is_doomed: bool,
 }
 
 /// Lets clients in.
@@ -38,6 +40,24 @@ pub(super) struct Login {
     verifier: Verifier,
     record: Arc<LoginRecord>,
     acceptor: TlsAcceptor,
+    script: Mutex<VecDeque<LoginFault>>,
+}
+
+/// One way in which the next login goes wrong, whoever it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginFault {
+    /// It is refused, before a password is asked for, with this SQLSTATE and text.
+    Refuse(&'static str, String),
+    /// A password is asked for in MD5, as for a role that was made without Entra.
+    AskForPassword,
+    /// GSSAPI is asked for.
+    AskForGssapi,
+    /// Nothing is said to it any more.
+    Silence,
+    /// Its connection is closed without a word.
+    Close,
+    /// It goes well, and its connection is closed right behind it.
+    CloseBehind,
 }
 
 impl std::fmt::Debug for Login {
@@ -68,7 +88,19 @@ impl Login {
             verifier,
             record,
             acceptor,
+            script: Mutex::default(),
         }
+    }
+
+    /// The next login without a queued fault gets this one, once.
+    pub(super) fn queue(&self, fault: LoginFault) {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        script.push_back(fault);
+    }
+
+    fn next_fault(&self) -> Option<LoginFault> {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        script.pop_front()
     }
 
     /// The whole login. `None`: the client has been told why not, or has gone.
@@ -113,8 +145,29 @@ impl Login {
             return Err(None);
         };
         let minor = packet.minor;
-        let startup = understand(packet)?;
+        let mut startup = understand(packet)?;
         let mut out = BytesMut::new();
+        match self.next_fault() {
+            None => {}
+            Some(LoginFault::Refuse(code, text)) => return Err(Some(SqlError::fatal(code, text))),
+            Some(LoginFault::AskForPassword) => {
+                put(&mut out, &Authentication::MD5Password(vec![1, 2, 3, 4])).map_err(Some)?;
+                stream.write_all(&out).await.map_err(|_| None)?;
+                // Whatever comes is not right.
+                password(stream).await?;
+                return Err(Some(self.refuse(TokenRefusal::Malformed, &startup.user)));
+            }
+            Some(LoginFault::AskForGssapi) => {
+                // AuthenticationGSS.
+                let asked = stream.write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 7]).await;
+                asked.map_err(|_| None)?;
+                password(stream).await?;
+                return Err(Some(self.refuse(TokenRefusal::Malformed, &startup.user)));
+            }
+            Some(LoginFault::Silence) => std::future::pending().await,
+            Some(LoginFault::Close) => return Err(None),
+            Some(LoginFault::CloseBehind) => startup.is_doomed = true,
+        }
         let unknown: Vec<String> = startup
             .parameters
             .keys()
@@ -232,6 +285,7 @@ fn understand(packet: Packet) -> Result<Startup, Option<SqlError>> {
         database: database.unwrap_or(&user).clone(),
         user,
         parameters,
+        is_doomed: false,
     })
 }
 

@@ -34,6 +34,7 @@ use crate::login_record::LoginRecord;
 use crate::pki::ServerCertificate;
 use crate::port::{Port, Serve};
 use crate::verifier::Verifier;
+pub use login::LoginFault;
 use session::{Flow, Session};
 use sql_error::SqlError;
 use store::Store;
@@ -92,6 +93,11 @@ impl EmbeddedPostgres {
         self.port.address()
     }
 
+    /// The next login without a queued fault goes wrong like this, once.
+    pub fn queue_login_fault(&self, fault: LoginFault) {
+        self.port.service().login.queue(fault);
+    }
+
     /// Ends every session and refuses connections.
     pub async fn refuse_connections(&self) {
         self.port.close().await;
@@ -139,7 +145,7 @@ impl Serve for Server {
         let mut out = BytesMut::new();
         match self.open(&startup, &mut out) {
             Ok(session) => {
-                if stream.write_all(&out).await.is_ok() {
+                if stream.write_all(&out).await.is_ok() && !startup.is_doomed {
                     converse(stream, session).await;
                 }
             }

@@ -37,6 +37,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The words and classes that Microsoft documents for these numbers.
 fn known(number: i32) -> ServerError {
     let (class, text) = match number {
+        916 => (
+            14,
+            "The server principal \"my-vm\" is not able to access the database \"appdb\" under the \
+             current security context.",
+        ),
         1205 => (
             13,
             "Transaction was deadlocked on lock resources with another process and has been \
@@ -82,6 +87,15 @@ fn known(number: i32) -> ServerError {
             14,
             "Cannot open server requested by the login. Client with IP address is not allowed to \
              access the server.",
+        ),
+        40914 => (
+            14,
+            "Cannot open server requested by the login. Client is not allowed to access the server.",
+        ),
+        47073 => (
+            20,
+            "An instance-specific error occurred while establishing a connection to SQL Server. \
+             Connection was denied because Deny Public Network Access is set to Yes.",
         ),
         49918..=49920 => (
             16,

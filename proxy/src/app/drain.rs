@@ -47,6 +47,9 @@ impl App {
             max_wait = ?limits.max_wait,
             "stopping; a second signal stops at once"
         );
+        let status = format!("stopping with {} clients", self.registry.len());
+        let longest = limits.accept_for + limits.max_wait;
+        self.notifier.stopping(longest, &status).await;
         tokio::select! {
             () = self.finish(stop_accepting) => {}
             () = signals.stop() => tracing::warn!(clients = self.registry.len(), "stopped at once by a second signal"),

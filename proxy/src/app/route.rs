@@ -6,8 +6,8 @@ use std::sync::Arc;
 use entrapool_metrics::{Metrics, Protocol, RouteMetrics};
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Dialect, Engine};
-use crate::identity::{Audience, TokenHandle};
+use crate::config::{self, Dialect};
+use crate::identity::TokenHandle;
 use crate::pool;
 use crate::postgres;
 use crate::session::registry::Registry;
@@ -28,14 +28,6 @@ pub(super) enum RouteError {
     Postgres(#[from] postgres::RouteError),
     #[error(transparent)]
     Tds(#[from] tds::RouteError),
-}
-
-/// What the token of a route is for.
-pub(super) fn audience(engine: Engine) -> Audience {
-    match engine {
-        Engine::Postgres => Audience::PostgresAndMysql,
-        Engine::Tds => Audience::AzureSql,
-    }
 }
 
 impl RunningRoute {
@@ -133,16 +125,18 @@ impl RunningRoute {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Engine;
+    use crate::identity::Audience;
 
     #[test]
     fn each_engine_asks_for_tokens_of_its_own() {
         let cloud = config::Cloud::Public;
         assert_eq!(
-            audience(Engine::Postgres).resource(cloud),
+            Audience::of(Engine::Postgres).resource(cloud),
             "https://ossrdbms-aad.database.windows.net"
         );
         assert_eq!(
-            audience(Engine::Tds).resource(cloud),
+            Audience::of(Engine::Tds).resource(cloud),
             "https://database.windows.net/"
         );
     }

@@ -46,6 +46,17 @@ pub(super) fn doubt(host: &str, engine: Engine, cloud: Cloud) -> Option<String> 
     }
 }
 
+/// Whether it is the name of a single server in Azure's own zones: not of a managed instance, whose
+/// name has its network's zone in it.
+#[must_use]
+pub fn is_azure_server(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    SUFFIXES.iter().any(|(suffix, ..)| {
+        let server = host.strip_suffix(suffix);
+        server.is_some_and(|server| !server.is_empty() && !server.contains('.'))
+    })
+}
+
 fn look_up(host: &str) -> Option<(Engine, Cloud)> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     SUFFIXES
@@ -84,6 +95,15 @@ mod tests {
         for (host, wanted) in table {
             assert_eq!(look_up(host), wanted, "{host}");
         }
+    }
+
+    #[test]
+    fn a_server_is_one_label_in_front() {
+        assert!(is_azure_server("a.postgres.database.azure.com"));
+        assert!(is_azure_server("A.database.windows.net."));
+        assert!(!is_azure_server("mi.0123abcd.database.windows.net"));
+        assert!(!is_azure_server(".database.windows.net"));
+        assert!(!is_azure_server("db.example.com"));
     }
 
     #[test]

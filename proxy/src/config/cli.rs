@@ -4,6 +4,7 @@
 //! so that a bad one is reported together with those of the other sources.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -15,6 +16,7 @@ use super::keys;
 use super::reference::{long_help, short_help};
 use super::route_url::RouteUrl;
 use super::settings::{Raw, Settings};
+use super::shape::{Shape, Span};
 
 mod pages;
 
@@ -55,6 +57,9 @@ pub enum Command {
     /// Print the effective configuration as TOML, or every error, and exit
     #[command(after_help = short_help(), after_long_help = long_help())]
     Check(CliOptions),
+    /// Walk the path to each server step by step; say where it breaks and what to try
+    #[command(after_help = short_help(), after_long_help = long_help())]
+    Doctor(DoctorOptions),
     /// Print the script that makes a shell complete entrapool's command line
     #[command(after_help = "Example, for bash: source <(entrapool completions bash)")]
     Completions {
@@ -69,7 +74,42 @@ pub enum Command {
     },
 }
 
-/// What `run` and `check` take.
+/// What `doctor` takes: what `run` takes, where a ROUTE may also be the name of a route of the
+/// environment or the file.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorOptions {
+    /// One JSON object instead of lines for people
+    #[arg(long)]
+    pub json: bool,
+    /// How long each step may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = step_timeout)]
+    pub timeout: Duration,
+    /// As for `run`.
+    #[command(flatten)]
+    pub options: CliOptions,
+}
+
+impl DoctorOptions {
+    /// The names of routes that were given, and everything else.
+    #[must_use]
+    pub fn names(&self) -> (Vec<String>, CliOptions) {
+        let mut rest = self.options.clone();
+        let (routes, names) = rest.routes.into_iter().partition(RouteUrl::is_url);
+        rest.routes = routes;
+        (names.iter().map(ToString::to_string).collect(), rest)
+    }
+}
+
+fn step_timeout(text: &str) -> Result<Duration, String> {
+    let span = Span {
+        min: Duration::from_millis(100),
+        max: Duration::from_secs(300),
+    };
+    span.read(&Raw::Text(text.to_owned()))
+        .map_err(|problem| problem.to_string())
+}
+
+/// What `run`, `check` and `doctor` take.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CliOptions {
     /// The configuration file
@@ -131,16 +171,19 @@ pub enum Exit {
     NoToken,
     /// A listener could not be bound.
     Bind,
+    /// `doctor`: there is a token, and the server can't be used.
+    Unusable,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Clean,
         Self::Failure,
         Self::Configuration,
         Self::NoToken,
         Self::Bind,
+        Self::Unusable,
     ];
 
     /// The process's exit code.
@@ -152,6 +195,7 @@ impl Exit {
             Self::Configuration => 2,
             Self::NoToken => 3,
             Self::Bind => 4,
+            Self::Unusable => 5,
         }
     }
 
@@ -159,11 +203,14 @@ impl Exit {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Clean => "clean end, also after SIGTERM; check: the configuration is good",
+            Self::Clean => "clean end, also after SIGTERM; check and doctor: all is good",
             Self::Failure => "anything else",
             Self::Configuration => "usage or configuration error",
-            Self::NoToken => "no token at start (start.timeout passed, start.on_failure=exit)",
+            Self::NoToken => {
+                "no token at start (start.timeout, start.on_failure=exit), or for doctor"
+            }
             Self::Bind => "a listener could not be bound",
+            Self::Unusable => "doctor: there is a token, and the server can't be used",
         }
     }
 }

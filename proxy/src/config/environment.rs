@@ -35,6 +35,12 @@ impl Environment for ProcessEnvironment {
     }
 }
 
+/// Whether a terminal may get colours (<https://no-color.org>).
+#[must_use]
+pub fn wants_colours(env: &dyn Environment) -> bool {
+    env.get("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// A fixed set of variables, for tests and embedders.
 #[derive(Clone, Default)]
 pub struct MapEnvironment {

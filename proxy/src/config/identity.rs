@@ -10,6 +10,9 @@ use super::keys;
 use super::model::{ClientSecret, Cloud, IdentitySpec, Selector, Source, Workload};
 use super::settings::Reader;
 
+/// How the note begins that says what `auto` has come to.
+pub(super) const AUTO_CHOSE: &str = "identity auto chose ";
+
 /// The words of the key `identity`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IdentityKind {
@@ -114,10 +117,7 @@ fn choose(
             "neither AZURE_FEDERATED_TOKEN_FILE nor IDENTITY_ENDPOINT with IDENTITY_HEADER is set",
         )
     };
-    notes.push(format!(
-        "identity auto chose {} because {why}",
-        kind.as_str()
-    ));
+    notes.push(format!("{AUTO_CHOSE}{} because {why}", kind.as_str()));
     Some(kind)
 }
 

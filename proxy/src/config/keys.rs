@@ -27,6 +27,7 @@ pub(super) static PROGRAM: &[&dyn Described] = &[
     &CONFIG,
     &HTTP,
     &WORKERS,
+    &AUTHORITY_CA_FILE,
     &LOG_FORMAT,
     &LOG_LEVEL,
     &DRAIN_ACCEPT_FOR,
@@ -106,6 +107,15 @@ pub(super) static WORKERS: Key<Count> = Key {
     absent: Absent::Default("1"),
     scope: Scope::FlagVariableFile("--workers"),
     help: "Worker threads. All limits hold for the process, whatever this is.",
+};
+
+pub(super) static AUTHORITY_CA_FILE: Key<FilePath> = Key {
+    name: "authority_ca_file",
+    shape: FilePath,
+    absent: Absent::Means("the built-in roots only"),
+    scope: Scope::VariableFile,
+    help: "PEM file of roots that are trusted for requests to Entra besides the built-in ones: \
+           for networks that open TLS, and for private authorities.",
 };
 
 pub(super) static LOG_FORMAT: Key<Choice<LogFormat>> = Key {

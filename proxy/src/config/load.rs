@@ -6,6 +6,7 @@ use super::cli::CliOptions;
 use super::environment::Environment;
 use super::error::{ConfigErrors, Place};
 use super::file::{FileContent, read_file};
+use super::identity::AUTO_CHOSE;
 use super::keys;
 use super::model::{Config, Drain, Log, Start};
 use super::route::{Claims, read_route};
@@ -20,6 +21,23 @@ pub struct Loaded {
     pub config: Config,
     /// One sentence each, for the log: choices that were made and not asked for.
     pub notes: Vec<String>,
+}
+
+impl Loaded {
+    /// What is worth telling about one route.
+    pub fn notes_on(&self, route: &str) -> impl Iterator<Item = &str> {
+        let begin = format!("route {route}: ");
+        self.notes
+            .iter()
+            .filter_map(move |note| note.strip_prefix(&begin))
+    }
+
+    /// Why the route has its source of tokens, if `auto` chose it.
+    #[must_use]
+    pub fn why_identity(&self, route: &str) -> Option<&str> {
+        self.notes_on(route)
+            .find_map(|note| note.strip_prefix(AUTO_CHOSE))
+    }
 }
 
 /// Reads flags, environment and file; a flag wins over a variable, which wins over the file.
@@ -116,6 +134,7 @@ fn pick_routes(
 fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
     let http = reader.value(&keys::HTTP);
     let workers = reader.value(&keys::WORKERS);
+    let authority_ca_file = reader.given(&keys::AUTHORITY_CA_FILE);
     let format = reader.value(&keys::LOG_FORMAT);
     let level = reader.value(&keys::LOG_LEVEL);
     let accept_for = reader.value(&keys::DRAIN_ACCEPT_FOR);
@@ -125,6 +144,7 @@ fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
     Some(Config {
         http: http?,
         workers: usize::try_from(workers?).ok()?,
+        authority_ca_file,
         log: Log {
             format: format?,
             level: level?,

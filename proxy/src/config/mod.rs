@@ -29,13 +29,15 @@ mod route_url;
 mod settings;
 mod shape;
 mod span;
+mod supervisor;
 mod variables;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use azure_host::is_azure_server;
 pub use cli::CliOptions;
-pub use environment::{Environment, MapEnvironment, ProcessEnvironment};
+pub use environment::{Environment, MapEnvironment, ProcessEnvironment, wants_colours};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
 pub use model::{
@@ -46,3 +48,4 @@ pub use model::{
 pub use reference::reference_markdown;
 pub use render::render;
 pub use route_url::RouteUrl;
+pub use supervisor::{NotifySocket, Supervisor};

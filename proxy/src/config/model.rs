@@ -18,6 +18,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Worker threads, 1 to 256. A sidecar rarely has more than one core.
     pub workers: usize,
+    /// PEM roots that are trusted for requests to Entra, besides the built-in ones.
+    pub authority_ca_file: Option<PathBuf>,
     /// How the log looks and how much it says.
     pub log: Log,
     /// How the process ends after SIGTERM.
@@ -201,6 +203,17 @@ pub struct Upstream {
     pub ca_file: Option<PathBuf>,
     /// Limit of name look-up, TCP, TLS and login together, 1 s to 5 min; default 15 s.
     pub connect_timeout: Duration,
+}
+
+impl Upstream {
+    /// Where the server is dialled.
+    #[must_use]
+    pub fn target(&self) -> HostPort {
+        self.connect_to.clone().unwrap_or_else(|| HostPort {
+            host: self.host.clone(),
+            port: self.port,
+        })
+    }
 }
 
 /// A host name or address, and a port.

@@ -239,6 +239,9 @@ Examples:
   From a file, and what that comes to:
     entrapool --config entrapool.toml
     entrapool check --config entrapool.toml
+
+  Whether the way to each server is open, and if not, why:
+    entrapool doctor --config entrapool.toml
 ";
 
 const MARKDOWN_INTRO: &str = "\

@@ -14,6 +14,9 @@ pub fn render(config: &Config) -> String {
     let mut page = Page::default();
     page.key(&keys::HTTP, text(config.http));
     page.key(&keys::WORKERS, config.workers);
+    let authority = config.authority_ca_file.as_ref();
+    let authority = authority.map(|path| text(path.display()));
+    page.optional(&keys::AUTHORITY_CA_FILE, authority);
     page.section("\n[log]");
     page.key(&keys::LOG_FORMAT, text(config.log.format.as_str()));
     page.key(&keys::LOG_LEVEL, text(&config.log.level));

@@ -33,6 +33,14 @@ impl From<&str> for RouteUrl {
     }
 }
 
+impl RouteUrl {
+    /// Whether it is a URL, or something that is meant as one; else it may be the name of a route.
+    #[must_use]
+    pub(super) fn is_url(&self) -> bool {
+        self.text.contains([':', '?', '=', ';', '@'])
+    }
+}
+
 /// Without the query, and without anything that may be a password.
 ///
 /// Works on the text, since it also has to show what cannot be parsed: from the first colon after

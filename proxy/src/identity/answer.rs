@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::explain::advice;
 use super::failure::{Failure, FailureClass};
 
 /// Which form an endpoint speaks.
@@ -78,7 +79,7 @@ fn invalid(what: &str) -> Failure {
     Failure::new(
         FailureClass::InvalidAnswer,
         format!("the answer (status 200) {what}"),
-        "something else than the token endpoint may be answering at this address",
+        advice::NO_TOKEN,
     )
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Identities`](super::Identities) and the sources call it; it never talks to anybody.
 
-use crate::config::Cloud;
+use crate::config::{Cloud, Engine};
 
 /// The kind of server that will check the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,6 +14,15 @@ pub enum Audience {
 }
 
 impl Audience {
+    /// What servers of an engine want.
+    #[must_use]
+    pub fn of(engine: Engine) -> Self {
+        match engine {
+            Engine::Postgres => Self::PostgresAndMysql,
+            Engine::Tds => Self::AzureSql,
+        }
+    }
+
     /// The resource as it is registered. Azure SQL's ends in a slash: its `aud` claim has one.
     pub fn resource(self, cloud: Cloud) -> &'static str {
         match (self, cloud) {

@@ -8,7 +8,47 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::failure::{Failure, FailureClass, quoted};
+use super::failure::{Assignment, Failure, FailureClass, quoted};
+
+/// What to try, where more than one part of the program says so.
+pub(crate) mod advice {
+    /// IMDS can't be reached.
+    pub(crate) const IMDS_UNREACHABLE: &str = "is this an Azure VM? If so, check that nothing keeps this process from \
+         169.254.169.254 (NetworkPolicy, iptables, the IMDS restriction of AKS); in Kubernetes use \
+         identity = workload";
+    /// App Service's endpoint can't be reached.
+    pub(crate) const APP_SERVICE_UNREACHABLE: &str =
+        "check that IDENTITY_ENDPOINT is that of this instance and that the app has an identity";
+    /// Entra can't be reached.
+    pub(crate) const ENTRA_UNREACHABLE: &str = "check DNS and outgoing port 443 to the authority host (firewall, NetworkPolicy); a proxy from \
+         the environment is not used";
+    /// IMDS answers 404 or 410.
+    pub(crate) const IMDS_UPDATING: &str = "IMDS is being updated and is normally back within 70 s; if not, the VM has no identity endpoint";
+    /// IMDS answers 429.
+    pub(crate) const IMDS_THROTTLED: &str = "all processes and pods of a VM share 20 requests a second; look for one that asks too often";
+    /// IMDS answers 401 or 403.
+    pub(crate) const IMDS_FORBIDDEN: &str = "a local rule or a proxy on the way to IMDS refuses this process, or the identity is not authorized";
+    /// App Service answers 401 or 403.
+    pub(crate) const APP_SERVICE_FORBIDDEN: &str = "IDENTITY_HEADER is not that of this instance";
+    /// The machine has no identity.
+    pub(crate) const NO_IDENTITY: &str =
+        "switch the machine's system-assigned identity on, or assign a user-assigned one to it";
+    /// The identity that was named is another machine's.
+    pub(crate) const NOT_ASSIGNED: &str =
+        "the identity with this id is not assigned to this machine; assign it, or correct the id";
+    /// The machine has several identities.
+    pub(crate) const SEVERAL: &str = "the machine has several user-assigned identities and none is named: set client_id, object_id or \
+         resource_id";
+    /// Entra refuses the application, for a reason that has no words here.
+    pub(crate) const ENTRA_REJECTED: &str = "check tenant, client id and credential; the AADSTS number is explained at \
+         https://login.microsoftonline.com/error";
+    /// The answer was no token.
+    pub(crate) const NO_TOKEN: &str =
+        "something else than the token endpoint may be answering at this address";
+    /// The token was over when it came.
+    pub(crate) const STALE: &str =
+        "check the clock of this machine; a source that keeps old tokens is asked again";
+}
 
 /// Who refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +74,9 @@ impl Speaker {
     /// What to try when it cannot be reached.
     pub(super) fn unreachable_hint(self) -> &'static str {
         match self {
-            Self::Imds { .. } => {
-                "is this an Azure VM? If so, check that nothing keeps this process from \
-                 169.254.169.254 (NetworkPolicy, iptables, the IMDS restriction of AKS); in \
-                 Kubernetes use identity = workload"
-            }
-            Self::AppService { .. } => {
-                "check that IDENTITY_ENDPOINT is that of this instance and that the app has an identity"
-            }
-            Self::Entra => {
-                "check DNS and outgoing port 443 to the authority host (firewall, NetworkPolicy); a \
-                 proxy from the environment is not used"
-            }
+            Self::Imds { .. } => advice::IMDS_UNREACHABLE,
+            Self::AppService { .. } => advice::APP_SERVICE_UNREACHABLE,
+            Self::Entra => advice::ENTRA_UNREACHABLE,
         }
     }
 }
@@ -72,12 +103,10 @@ pub(super) fn refusal(
         None => quoted(&String::from_utf8_lossy(body)),
     };
     let codes = refusal.map(|it| it.error_codes).unwrap_or_default();
+    let mut assigned = None;
     let (class, hint) = match (status, speaker) {
         (429, _) => (FailureClass::Throttled, throttled(speaker)),
-        (404 | 410, Speaker::Imds { .. }) => (
-            FailureClass::Updating,
-            "IMDS is being updated and is normally back within 70 s; if not, the VM has no identity endpoint",
-        ),
+        (404 | 410, Speaker::Imds { .. }) => (FailureClass::Updating, advice::IMDS_UPDATING),
         (405, _) => (
             FailureClass::InvalidAnswer,
             "something else answers at this address",
@@ -89,7 +118,9 @@ pub(super) fn refusal(
         (408 | 500..=599, _) => (FailureClass::ServerError, "it is asked again by itself"),
         (400 | 401 | 404, Speaker::Entra) => (FailureClass::Rejected, entra_hint(&codes)),
         (400, Speaker::Imds { named } | Speaker::AppService { named }) => {
-            (FailureClass::Rejected, managed_hint(named))
+            let what = assignment(named, &said);
+            assigned = Some(what);
+            (FailureClass::Rejected, managed_hint(what))
         }
         (401 | 403, _) => (FailureClass::Forbidden, forbidden(speaker)),
         _ => (
@@ -104,35 +135,41 @@ pub(super) fn refusal(
     }
     let mut failure = Failure::new(class, message, hint);
     failure.retry_after = retry_after;
+    failure.assignment = assigned;
     failure
 }
 
 fn throttled(speaker: Speaker) -> &'static str {
     match speaker {
-        Speaker::Imds { .. } => {
-            "all processes and pods of a VM share 20 requests a second; look for one that asks too often"
-        }
+        Speaker::Imds { .. } => advice::IMDS_THROTTLED,
         Speaker::AppService { .. } | Speaker::Entra => "it is asked again more slowly",
     }
 }
 
 fn forbidden(speaker: Speaker) -> &'static str {
     match speaker {
-        Speaker::Imds { .. } => {
-            "a local rule or a proxy on the way to IMDS refuses this process, or the identity is not \
-             authorized"
-        }
-        Speaker::AppService { .. } => "IDENTITY_HEADER is not that of this instance",
+        Speaker::Imds { .. } => advice::IMDS_FORBIDDEN,
+        Speaker::AppService { .. } => advice::APP_SERVICE_FORBIDDEN,
         Speaker::Entra => "the authority's policy refuses this application",
     }
 }
 
-fn managed_hint(named: bool) -> &'static str {
+/// Whether the request named an identity is certain; that there are several is in the text alone.
+fn assignment(named: bool, said: &str) -> Assignment {
     if named {
-        "the identity with this id is not assigned to this machine; assign it, or correct the id"
+        Assignment::NotThisOne
+    } else if said.to_ascii_lowercase().contains("multiple") {
+        Assignment::Several
     } else {
-        "no system-assigned identity is switched on, or several user-assigned ones exist: switch it on, \
-         or set client_id, object_id or resource_id"
+        Assignment::None
+    }
+}
+
+fn managed_hint(assignment: Assignment) -> &'static str {
+    match assignment {
+        Assignment::None => advice::NO_IDENTITY,
+        Assignment::NotThisOne => advice::NOT_ASSIGNED,
+        Assignment::Several => advice::SEVERAL,
     }
 }
 
@@ -179,10 +216,10 @@ fn entra_hint(codes: &[u32]) -> &'static str {
         let entry = ENTRA_CODES.iter().find(|(codes, _)| codes.contains(code));
         entry.map(|(_, hint)| *hint)
     };
-    codes.iter().find_map(known).unwrap_or(
-        "check tenant, client id and credential; the AADSTS number is explained at \
-         https://login.microsoftonline.com/error",
-    )
+    codes
+        .iter()
+        .find_map(known)
+        .unwrap_or(advice::ENTRA_REJECTED)
 }
 
 #[cfg(test)]
@@ -223,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hint_of_a_400_depends_on_our_selector_not_on_the_text() {
+    fn the_hint_of_a_400_depends_on_our_selector() {
         let body = br#"{"error":"invalid_request","error_description":"Identity not found"}"#;
         let unnamed = refusal(IMDS, 400, body, None).to_string();
         let named = refusal(NAMED, 400, body, None).to_string();
@@ -231,8 +268,16 @@ mod tests {
             unnamed.starts_with("IMDS answered 400: Identity not found; "),
             "{unnamed}"
         );
-        assert!(unnamed.contains("set client_id"), "{unnamed}");
+        assert!(unnamed.contains("system-assigned"), "{unnamed}");
         assert!(named.contains("not assigned to this machine"), "{named}");
+        let body =
+            br#"{"error_description":"Multiple user assigned identities exist, please ..."}"#;
+        let several = refusal(IMDS, 400, body, None);
+        assert_eq!(several.assignment, Some(Assignment::Several));
+        assert!(several.hint.contains("set client_id"), "{several}");
+        // A name was given: that others exist is not the matter.
+        let named = refusal(NAMED, 400, body, None);
+        assert_eq!(named.assignment, Some(Assignment::NotThisOne));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -61,14 +62,27 @@ impl FailureClass {
     }
 }
 
+/// Why a machine has no token for the identity that was meant, as far as its endpoint tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assignment {
+    /// The machine has no identity at all, and none was named.
+    None,
+    /// The one that was named is not the machine's.
+    NotThisOne,
+    /// The machine has several, and none was named.
+    Several,
+}
+
 /// One attempt that brought no token: what happened, and what to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub struct Failure {
     pub(super) class: FailureClass,
     pub(super) message: String,
     pub(super) hint: Cow<'static, str>,
     /// How long the source asks us to wait.
     pub(super) retry_after: Option<Duration>,
+    /// More of [`FailureClass::Rejected`], for people: nothing is decided by it.
+    pub(super) assignment: Option<Assignment>,
 }
 
 impl Failure {
@@ -82,7 +96,32 @@ impl Failure {
             message: message.into(),
             hint: hint.into(),
             retry_after: None,
+            assignment: None,
         }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        self.class
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to try; may be empty.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+
+    /// What is the matter with the machine's identities, if that is what it is.
+    #[must_use]
+    pub fn assignment(&self) -> Option<Assignment> {
+        self.assignment
     }
 }
 
@@ -159,6 +198,12 @@ impl Unavailable {
             (None, Lack::TooSoon(_)) => "rate_limited",
             (None, Lack::Stopped) => "stopping",
         }
+    }
+
+    /// How the last attempt at the source failed, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.0.streak.as_ref().map(|streak| &streak.last)
     }
 
     /// Whose token is missing.
@@ -252,6 +297,14 @@ pub enum IdentityError {
     /// No path was given.
     #[error("identity password-file needs password_file, the path of the file")]
     NoPasswordFile,
+    /// The file of extra roots.
+    #[error("authority_ca_file {}: {cause}", path.display())]
+    AuthorityCaFile {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// TLS could not be set up for the requests to Entra.
     #[error("TLS for requests to Entra cannot be set up: {0}")]
     Tls(String),

@@ -135,6 +135,15 @@ impl TokenHandle {
         }
     }
 
+    /// Completes when the source has answered once, one way or the other.
+    pub async fn asked(&self) {
+        let mut state = self.state.clone();
+        // The task can only end before with the whole process.
+        let _ = state
+            .wait_for(|state| state.token.is_some() || state.streak.is_some())
+            .await;
+    }
+
     /// How things stand.
     pub fn status(&self) -> TokenStatus {
         let now = self.clock.now();

@@ -25,10 +25,12 @@ mod transport;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use azure_core::credentials::Secret;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use url::{Host, Url};
@@ -36,7 +38,8 @@ use url::{Host, Url};
 use crate::config::{ClientSecret, IdentitySpec, Selector, Source, Workload};
 
 pub use audience::Audience;
-pub use failure::{FailureClass, IdentityError, Unavailable};
+pub(crate) use explain::advice;
+pub use failure::{Assignment, Failure, FailureClass, IdentityError, Unavailable};
 pub use handle::{TokenHandle, TokenStatus};
 pub use observe::{RefreshResult, Subject, TokenMetrics, TokenMetricsFactory};
 pub use token::{CredentialKind, Token};
@@ -52,6 +55,28 @@ use transport::{Exchange, Patience, Peer, Wire};
 pub struct IdentityOptions {
     /// Trusted for requests to Entra, besides the built-in roots.
     pub extra_roots: Vec<CertificateDer<'static>>,
+}
+
+impl IdentityOptions {
+    /// Trusts the roots of a PEM file, too.
+    ///
+    /// # Errors
+    /// [`IdentityError::AuthorityCaFile`]: the file can't be read or holds none.
+    pub fn trusting(mut self, file: &Path) -> Result<Self, IdentityError> {
+        let bad = |cause: String| IdentityError::AuthorityCaFile {
+            path: file.into(),
+            cause,
+        };
+        let read = CertificateDer::pem_file_iter(file).map_err(|error| bad(error.to_string()))?;
+        for root in read {
+            self.extra_roots
+                .push(root.map_err(|error| bad(error.to_string()))?);
+        }
+        if self.extra_roots.is_empty() {
+            return Err(bad("holds no PEM certificate".to_owned()));
+        }
+        Ok(self)
+    }
 }
 
 /// All identities of the process, each with one refresh task.

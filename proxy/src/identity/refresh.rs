@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::clock::{Clock, Due};
+use super::explain::advice;
 use super::failure::{Failure, FailureClass, Lack, Span, Streak, Unavailable};
 use super::handle::{Order, State, TokenHandle};
 use super::journal::Journal;

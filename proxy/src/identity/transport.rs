@@ -30,7 +30,7 @@ pub(super) use peer::Peer;
 pub(super) use wire::{Patience, Wire};
 
 use super::answer::normalised;
-use super::explain::refusal;
+use super::explain::{advice, refusal};
 use super::failure::{Failure, FailureClass};
 use super::observe::TokenMetrics;
 
@@ -94,9 +94,7 @@ impl Exchange {
                     "{} answered with more than {MOST_BODY} bytes",
                     self.peer.at(target)
                 );
-                let hint =
-                    "something else than the token endpoint may be answering at this address";
-                return Failure::new(FailureClass::InvalidAnswer, message, hint);
+                return Failure::new(FailureClass::InvalidAnswer, message, advice::NO_TOKEN);
             }
             broken("broke the connection in its answer", &error)
         })

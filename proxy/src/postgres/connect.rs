@@ -65,21 +65,9 @@ impl Connector {
         token: TokenHandle,
         metrics: Arc<RouteMetrics>,
     ) -> Self {
-        let upstream = &config.upstream;
-        let target = upstream.connect_to.clone().unwrap_or_else(|| HostPort {
-            host: upstream.host.clone(),
-            port: upstream.port,
-        });
-        let direct = upstream.tls == TlsMode::Direct;
-        let place = Arc::new(Place {
-            route: config.name.clone(),
-            target,
-            tls,
-            direct,
-        });
-        let timeout = upstream.connect_timeout;
+        let timeout = config.upstream.connect_timeout;
         Self {
-            place,
+            place: Arc::new(Place::new(config, tls)),
             user,
             timeout,
             token,
@@ -164,21 +152,17 @@ impl Connector {
         let Dialed { stream, peer } = dial(&self.place.target, phases).await?;
         *phase = Phase::Tls;
         let began = Instant::now();
-        let mut wire = self.place.secure(Wire::plain(Socket::Tcp(stream))).await?;
+        let wire = self.place.secure(Wire::plain(Socket::Tcp(stream))).await?;
         phases
             .phase(Phase::Tls)
             .observe(began.elapsed().as_secs_f64());
         *phase = Phase::Login;
         let began = Instant::now();
-        let mut inbox = Inbox::default();
-        let secret = match token.kind() {
-            CredentialKind::AccessToken => Secret::Token(token.secret()),
-            CredentialKind::Password => Secret::Password(token.secret()),
+        let who = Who {
+            user: &self.user,
+            database,
         };
-        // Room for the longest token, so that no copy stays behind in memory that was outgrown.
-        let mut out = Zeroizing::new(Vec::with_capacity(token.secret().len() + 1024));
-        let login = Login::begin(&self.user, database, secret, minor, &mut out);
-        let welcome = log_in(&mut wire, &mut inbox, login, out).await?;
+        let (wire, inbox, welcome) = enter(wire, who, token, minor).await?;
         phases
             .phase(Phase::Login)
             .observe(began.elapsed().as_secs_f64());
@@ -191,12 +175,38 @@ impl Connector {
     }
 }
 
+/// Who logs in, and where to.
+#[derive(Clone, Copy)]
+pub(super) struct Who<'a> {
+    pub(super) user: &'a str,
+    pub(super) database: &'a str,
+}
+
+/// A login in one minor version of protocol 3, over a connection that is secured.
+pub(super) async fn enter(
+    mut wire: Wire,
+    who: Who<'_>,
+    token: &Token,
+    minor: u16,
+) -> Result<(Wire, Inbox, Welcome), Failed> {
+    let mut inbox = Inbox::default();
+    let secret = match token.kind() {
+        CredentialKind::AccessToken => Secret::Token(token.secret()),
+        CredentialKind::Password => Secret::Password(token.secret()),
+    };
+    // Room for the longest token, so that no copy stays behind in memory that was outgrown.
+    let mut out = Zeroizing::new(Vec::with_capacity(token.secret().len() + 1024));
+    let login = Login::begin(who.user, who.database, secret, minor, &mut out);
+    let welcome = log_in(&mut wire, &mut inbox, login, out).await?;
+    Ok((wire, inbox, welcome))
+}
+
 /// A connection that is logged in.
-struct Arrived {
-    wire: Wire,
-    inbox: Inbox,
-    welcome: Welcome,
-    peer: SocketAddr,
+pub(super) struct Arrived {
+    pub(super) wire: Wire,
+    pub(super) inbox: Inbox,
+    pub(super) welcome: Welcome,
+    pub(super) peer: SocketAddr,
 }
 
 /// The login proper; `out` holds its first message. The token travels inside TLS: see
@@ -267,6 +277,25 @@ impl Connect for Connector {
 }
 
 impl Place {
+    pub(super) fn new(config: &config::Route, tls: Option<Tls>) -> Self {
+        Self {
+            route: config.name.clone(),
+            target: config.upstream.target(),
+            tls,
+            direct: config.upstream.tls == TlsMode::Direct,
+        }
+    }
+
+    /// Where the server is dialled.
+    pub(super) fn target(&self) -> &HostPort {
+        &self.target
+    }
+
+    /// The TLS of the route, if it has any.
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// TLS over a new connection, where the route has TLS: asked for first, or direct. Without
     /// TLS the configuration has seen to it that the server is on a loopback address.
     pub(super) async fn secure(&self, mut wire: Wire) -> Result<Wire, Failed> {
@@ -295,7 +324,7 @@ impl Place {
     }
 }
 
-fn backend(arrived: Arrived, shared: &Arc<Shared>, token: &Token) -> Backend {
+pub(super) fn backend(arrived: Arrived, shared: &Arc<Shared>, token: &Token) -> Backend {
     let welcome = arrived.welcome;
     shared.logged_in(&welcome.parameters);
     Backend {

@@ -36,7 +36,7 @@ const FORGET_STATEMENTS: &str = "DEALLOCATE ALL";
 
 /// Why a backend can't be made fit.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// The server got a part of a message whose rest will not come.
     #[error("its client died in the middle of a message")]
     MidMessage,
@@ -122,7 +122,7 @@ async fn restore(backend: &mut Backend, mode: PoolMode) -> Result<(), Unfit> {
     Ok(())
 }
 
-async fn query(backend: &mut Backend, sql: &str) -> Result<(), Unfit> {
+pub(super) async fn query(backend: &mut Backend, sql: &str) -> Result<(), Unfit> {
     let mut query = Vec::new();
     message::query(&mut query, sql.as_bytes());
     backend.wire.put(&query);

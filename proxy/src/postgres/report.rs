@@ -19,9 +19,42 @@ use crate::identity::{CredentialKind, Unavailable};
 use crate::pool::LeaseError;
 use crate::upstream::{DialError, TlsError};
 
+/// What to try, for clients and for `entrapool doctor`.
+pub(crate) mod hint {
+    pub(crate) const NAME: &str = "Check the host in the ROUTE and the machine's DNS; for a private endpoint, whether its private DNS zone is linked to this network.";
+    pub(crate) const CERTIFICATE: &str = "The certificate must be valid for the host in the ROUTE (or server_name) and come from a known root (or one in ca_file).";
+    pub(crate) const NOT_DIRECT: &str =
+        "tls=direct needs PostgreSQL 17 or newer; tls=negotiate works with every version.";
+    pub(crate) const NO_TLS: &str = "A token or password is never sent without TLS. Check that host and port are those of the PostgreSQL server.";
+    pub(crate) const NOT_POSTGRES: &str =
+        "Check that host and port are those of a PostgreSQL server.";
+    pub(crate) const PASSWORD: &str = "Check the password in password_file.";
+    pub(crate) const PASSWORD_LOGIN: &str =
+        "Check the role in the ROUTE, the password in password_file, and the server's pg_hba.conf.";
+    pub(crate) const TOO_MANY: &str = "The server has no connection slot left. Lower pool_size: processes × pool_size must stay below the server's max_connections less its reserved ones.";
+
+    pub(crate) fn database(database: &str) -> String {
+        format!(
+            "Create the database {database:?}, or name one that exists: a client that names none gets the one in the ROUTE."
+        )
+    }
+
+    pub(crate) fn role(user: &str) -> String {
+        format!(
+            "The role must be named exactly as the identity, in the same case, and be an Entra role. As Entra administrator, in database postgres: SELECT * FROM pgaadauth_create_principal('{user}', false, false); a plain CREATE ROLE is not enough. If the role exists, check that it belongs to this identity (client_id, object_id)."
+        )
+    }
+
+    pub(crate) fn no_entra(user: &str) -> String {
+        format!(
+            "The role {user:?} exists with a password, or the server has no Entra authentication. Turn it on for the server, and make the role with pgaadauth_create_principal; for a password use identity=password-file."
+        )
+    }
+}
+
 /// What went wrong on the way to a backend.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failed {
+pub(crate) enum Failed {
     /// There is no token to log in with.
     #[error(transparent)]
     NoToken(#[from] Unavailable),
@@ -165,14 +198,14 @@ impl ConnectError {
         }
         let (code, hint) = match &self.0.failed {
             Failed::NoToken(_) => ("28000", "Sessions that are open go on. New ones are accepted again as soon as there is a token; see entrapool's log, and /readiness on its HTTP port.".into()),
-            Failed::Dial(DialError::Resolve { .. }) => ("08001", "Check the host in the ROUTE and the machine's DNS; for a private endpoint, whether its private DNS zone is linked to this network.".into()),
+            Failed::Dial(DialError::Resolve { .. }) => ("08001", hint::NAME.into()),
             Failed::Dial(_) | Failed::Io(_) | Failed::Timeout { .. } => ("08001", "Check that the server is up, and that its firewall and this network's rules let this machine reach that port; for a private endpoint set connect_to.".into()),
-            Failed::Tls(_) => ("08001", "The certificate must be valid for the host in the ROUTE (or server_name) and come from a known root (or one in ca_file).".into()),
-            Failed::Ssl(SslRefused::NotDirect) => ("08001", "tls=direct needs PostgreSQL 17 or newer; tls=negotiate works with every version.".into()),
-            Failed::Ssl(_) => ("08001", "A token or password is never sent without TLS. Check that host and port are those of the PostgreSQL server.".into()),
-            Failed::Login(LoginError::TokenNotWanted(_)) => ("28000", self.no_entra_hint()),
-            Failed::Login(LoginError::Scram(_)) => ("28P01", "Check the password in password_file.".into()),
-            Failed::Login(_) => ("08P01", "Check that host and port are those of a PostgreSQL server.".into()),
+            Failed::Tls(_) => ("08001", hint::CERTIFICATE.into()),
+            Failed::Ssl(SslRefused::NotDirect) => ("08001", hint::NOT_DIRECT.into()),
+            Failed::Ssl(_) => ("08001", hint::NO_TLS.into()),
+            Failed::Login(LoginError::TokenNotWanted(_)) => ("28000", hint::no_entra(&self.0.user)),
+            Failed::Login(LoginError::Scram(_)) => ("28P01", hint::PASSWORD.into()),
+            Failed::Login(_) => ("08P01", hint::NOT_POSTGRES.into()),
         };
         Report::fatal(code, format!("entrapool: {self}")).hint(hint)
     }
@@ -181,25 +214,17 @@ impl ConnectError {
     fn refusal_hint(&self, error: &ServerError) -> String {
         let Details { user, database, .. } = &*self.0;
         match (refusal_class(error), self.0.credential) {
-            (LoginFailure::Database, _) => format!(
-                "Create the database {database:?}, or name one that exists: a client that names none gets the one in the ROUTE."
-            ),
-            (LoginFailure::TooMany, _) => "The server has no connection slot left. Lower pool_size: processes × pool_size must stay below the server's max_connections less its reserved ones.".into(),
-            (LoginFailure::Token | LoginFailure::Role, CredentialKind::AccessToken) => format!(
-                "The role must be named exactly as the identity, in the same case, and be an Entra role. As Entra administrator, in database postgres: SELECT * FROM pgaadauth_create_principal('{user}', false, false); a plain CREATE ROLE is not enough. If the role exists, check that it belongs to this identity (client_id, object_id)."
-            ),
-            (LoginFailure::Role, CredentialKind::Password) => {
-                "Check the role in the ROUTE, the password in password_file, and the server's pg_hba.conf.".into()
+            (LoginFailure::Database, _) => hint::database(database),
+            (LoginFailure::TooMany, _) => hint::TOO_MANY.into(),
+            (LoginFailure::Token | LoginFailure::Role, CredentialKind::AccessToken) => {
+                hint::role(user)
             }
-            _ => error.hint.clone().unwrap_or_else(|| "The message is the server's own; its log may say more.".into()),
+            (LoginFailure::Role, CredentialKind::Password) => hint::PASSWORD_LOGIN.into(),
+            _ => error
+                .hint
+                .clone()
+                .unwrap_or_else(|| "The message is the server's own; its log may say more.".into()),
         }
-    }
-
-    fn no_entra_hint(&self) -> String {
-        let user = &self.0.user;
-        format!(
-            "The role {user:?} exists with a password, or the server has no Entra authentication. Turn it on for the server, and make the role with pgaadauth_create_principal; for a password use identity=password-file."
-        )
     }
 }
 

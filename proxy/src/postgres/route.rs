@@ -42,12 +42,7 @@ impl Route {
         metrics: Arc<RouteMetrics>,
         registry: Arc<Registry>,
     ) -> Result<Arc<Self>, RouteError> {
-        let tls = Tls::of_route(&config.upstream, ALPN, rustls::ALL_VERSIONS).map_err(|cause| {
-            RouteError {
-                name: config.name.clone(),
-                cause,
-            }
-        })?;
+        let tls = tls_of(&config)?;
         let connector = Connector::new(&config, options.user, tls, token, Arc::clone(&metrics));
         let pools = Pools::new(connector, &config.pool, Arc::clone(&metrics));
         Ok(Arc::new(Self {
@@ -123,4 +118,15 @@ impl Route {
     pub fn close(&self) {
         self.pools.close();
     }
+}
+
+/// The TLS of a route to its server, if it has any.
+///
+/// # Errors
+/// [`RouteError`].
+pub(super) fn tls_of(config: &config::Route) -> Result<Option<Tls>, RouteError> {
+    Tls::of_route(&config.upstream, ALPN, rustls::ALL_VERSIONS).map_err(|cause| RouteError {
+        name: config.name.clone(),
+        cause,
+    })
 }

@@ -249,6 +249,14 @@ impl Wire {
         self.tls.as_ref()?.alpn_protocol()
     }
 
+    /// Version and cipher suite of TLS, in rustls's words, if there is TLS.
+    #[must_use]
+    pub fn cipher(&self) -> Option<String> {
+        let tls = self.tls.as_ref()?;
+        let suite = tls.negotiated_cipher_suite()?.suite();
+        Some(format!("{:?}, {suite:?}", tls.protocol_version()?))
+    }
+
     /// As [`Wire::secure`], with a handshake that travels in the messages of `envelope`.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use entrapool_protocol::tds::login::{Login, Outcome, Redirect, Transport, Welcom
 use entrapool_protocol::tds::login7::{Options, Secret, UpstreamLogin, feature};
 use entrapool_protocol::tds::statements::Watch;
 use entrapool_protocol::tds::tracker::{SessionState, Setup, Tracker};
+use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use super::backend::Backend;
@@ -26,7 +27,7 @@ use crate::session::wire::{Socket, Wire};
 use crate::upstream::{Dialed, Tls, dial};
 
 /// Gateways that send us on are followed so often.
-const MOST_HOPS: usize = 5;
+pub(super) const MOST_HOPS: usize = 5;
 /// What the server's lists say is the application.
 const APPLICATION: &str = "entrapool";
 /// Attempts after a failure that passes by itself, and the first pause: doubled each time.
@@ -60,21 +61,28 @@ pub(super) struct Connector {
 
 /// A place to log in at.
 #[derive(Clone)]
-struct Hop {
-    target: HostPort,
-    tls: Option<Tls>,
+pub(super) struct Hop {
+    pub(super) target: HostPort,
+    pub(super) tls: Option<Tls>,
     /// LOGIN7.ServerName.
     server_name: String,
     /// Where the gateway names another database.
     database: Option<String>,
 }
 
+/// A connection that is ready for the login.
+pub(super) struct Agreed<'a> {
+    pub(super) wire: Wire,
+    pub(super) inbox: Inbox,
+    login: Login<'a>,
+}
+
 /// A login that went well, and the connection that it was made on.
-struct Arrived {
-    wire: Wire,
-    inbox: Inbox,
-    peer: SocketAddr,
-    welcome: Box<Welcome>,
+pub(super) struct Arrived {
+    pub(super) wire: Wire,
+    pub(super) inbox: Inbox,
+    pub(super) peer: SocketAddr,
+    pub(super) welcome: Box<Welcome>,
 }
 
 impl Connector {
@@ -86,14 +94,10 @@ impl Connector {
         (metrics, version): (Arc<RouteMetrics>, Arc<Mutex<[u8; 6]>>),
     ) -> Self {
         let upstream = &config.upstream;
-        let target = upstream.connect_to.clone().unwrap_or_else(|| HostPort {
-            host: upstream.host.clone(),
-            port: upstream.port,
-        });
         Self {
             route: config.name.clone(),
             start: Hop {
-                target,
+                target: upstream.target(),
                 tls,
                 server_name: upstream.host.clone(),
                 database: None,
@@ -171,8 +175,13 @@ impl Connector {
         Err(Failed::TooManyHops(MOST_HOPS))
     }
 
+    /// Where the first connection goes.
+    pub(super) fn start(&self) -> &Hop {
+        &self.start
+    }
+
     /// Where a gateway sends us. The certificate there is for the name there.
-    fn next(&self, redirect: Redirect) -> Result<Hop, Failed> {
+    pub(super) fn next(&self, redirect: Redirect) -> Result<Hop, Failed> {
         let tls = self.start.tls.as_ref();
         let tls = tls.map(|tls| tls.with_name(&redirect.host)).transpose()?;
         Ok(Hop {
@@ -199,6 +208,38 @@ impl Connector {
         let Dialed { stream, peer } = dial(&hop.target, phases).await?;
         *phase = Phase::Tls;
         let began = Instant::now();
+        let mut agreed = self.agree(hop, key, self.secret(token), stream).await?;
+        phases
+            .phase(Phase::Tls)
+            .observe(began.elapsed().as_secs_f64());
+        *phase = Phase::Login;
+        let began = Instant::now();
+        let outcome = agreed.log_in().await?;
+        phases
+            .phase(Phase::Login)
+            .observe(began.elapsed().as_secs_f64());
+        Ok((agreed.wire, peer, outcome, agreed.inbox))
+    }
+
+    /// What proves who we are.
+    pub(super) fn secret<'a>(&'a self, token: &'a Token) -> Secret<'a> {
+        match token.kind() {
+            CredentialKind::AccessToken => Secret::Token(token.secret()),
+            CredentialKind::Password => Secret::Password {
+                user: &self.user,
+                password: token.secret(),
+            },
+        }
+    }
+
+    /// PRELOGIN and TLS over a new connection; the secret is not sent yet.
+    pub(super) async fn agree<'a>(
+        &'a self,
+        hop: &'a Hop,
+        key: &'a Key,
+        secret: Secret<'a>,
+        stream: TcpStream,
+    ) -> Result<Agreed<'a>, Failed> {
         let mut wire = Wire::plain(Socket::Tcp(stream));
         let transport = match &hop.tls {
             None => Transport::Plain,
@@ -209,13 +250,6 @@ impl Connector {
             let secured = wire.secure(tls.begin()?).await;
             secured.map_err(|cause| tls.failed(cause))?;
         }
-        let secret = match token.kind() {
-            CredentialKind::AccessToken => Secret::Token(token.secret()),
-            CredentialKind::Password => Secret::Password {
-                user: &self.user,
-                password: token.secret(),
-            },
-        };
         let wanted = UpstreamLogin {
             options: &key.options,
             database: hop.database.as_deref().unwrap_or(&key.database),
@@ -227,43 +261,27 @@ impl Connector {
             session_recovery: true,
         };
         let mut out = Vec::new();
-        let mut login = Login::begin(wanted, secret, transport, &mut out);
+        let login = Login::begin(wanted, secret, transport, &mut out);
         wire.put(&out);
-        let mut inbox = Inbox::default();
-        self.agree(&mut login, &mut wire, &mut inbox).await?;
+        let mut agreed = Agreed {
+            wire,
+            inbox: Inbox::default(),
+            login,
+        };
+        agreed.hear_prelogin().await?;
         if let (Some(tls), Transport::Wrapped) = (&hop.tls, transport) {
-            let secured = wire.secure_within(tls.begin()?, &PACKETS).await;
+            let secured = agreed.wire.secure_within(tls.begin()?, &PACKETS).await;
             secured.map_err(|cause| tls.failed(cause))?;
         }
-        phases
-            .phase(Phase::Tls)
-            .observe(began.elapsed().as_secs_f64());
-        *phase = Phase::Login;
-        let began = Instant::now();
-        let outcome = log_in(&mut login, &mut wire, &mut inbox).await?;
-        phases
-            .phase(Phase::Login)
-            .observe(began.elapsed().as_secs_f64());
-        Ok((wire, peer, outcome, inbox))
+        Ok(agreed)
     }
 
-    async fn agree(
+    pub(super) fn backend(
         &self,
-        login: &mut Login<'_>,
-        wire: &mut Wire,
-        inbox: &mut Inbox,
-    ) -> Result<(), Failed> {
-        wire.flush().await?;
-        loop {
-            if let Some(taken) = login.agree(inbox.filled())? {
-                inbox.consume(taken);
-                return Ok(());
-            }
-            wire.fill(inbox).await?;
-        }
-    }
-
-    fn backend(&self, arrived: Arrived, shared: &Shared, token: &Token) -> Result<Backend, Failed> {
+        arrived: Arrived,
+        shared: &Shared,
+        token: &Token,
+    ) -> Result<Backend, Failed> {
         let Arrived {
             wire,
             inbox,
@@ -367,24 +385,34 @@ impl Connect for Connector {
     }
 }
 
-/// The login proper. The token travels inside TLS, unless the server is on this machine.
-async fn log_in(
-    login: &mut Login<'_>,
-    wire: &mut Wire,
-    inbox: &mut Inbox,
-) -> Result<Outcome, Failed> {
-    // Room for all of it, so that no copy stays behind in memory that was outgrown.
-    let mut out = Zeroizing::new(Vec::with_capacity(login.room()));
-    login.log_in(&mut out);
-    wire.put(&out);
-    wire.flush_secret().await?;
-    loop {
-        let (taken, outcome) = login.step(inbox.filled())?;
-        inbox.consume(taken);
-        match outcome {
-            Some(outcome) => return Ok(outcome),
-            None if taken == 0 => wire.fill(inbox).await?,
-            None => {}
+impl Agreed<'_> {
+    async fn hear_prelogin(&mut self) -> Result<(), Failed> {
+        self.wire.flush().await?;
+        loop {
+            if let Some(taken) = self.login.agree(self.inbox.filled())? {
+                self.inbox.consume(taken);
+                return Ok(());
+            }
+            self.wire.fill(&mut self.inbox).await?;
+        }
+    }
+
+    /// The login proper. The token travels inside TLS, unless the server is on this machine.
+    pub(super) async fn log_in(&mut self) -> Result<Outcome, Failed> {
+        let Self { wire, inbox, login } = self;
+        // Room for all of it, so that no copy stays behind in memory that was outgrown.
+        let mut out = Zeroizing::new(Vec::with_capacity(login.room()));
+        login.log_in(&mut out);
+        wire.put(&out);
+        wire.flush_secret().await?;
+        loop {
+            let (taken, outcome) = login.step(inbox.filled())?;
+            inbox.consume(taken);
+            match outcome {
+                Some(outcome) => return Ok(outcome),
+                None if taken == 0 => wire.fill(inbox).await?,
+                None => {}
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ const ROLLBACK: &str = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION";
 
 /// Why a backend can't be made fit.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// Its client left what nothing removes, or something that could not be read.
     #[error("its client has left what a reset does not undo")]
     Tainted,

@@ -32,9 +32,43 @@ const KILLED: i32 = 596;
 /// "Client with IP address ... is not allowed to access the server."
 const FIREWALL: i32 = 40_615;
 
+/// What to try, for clients and for `entrapool doctor`.
+pub(crate) mod hint {
+    pub(crate) const NAME: &str = "Check the host in the ROUTE and the machine's DNS; for a private endpoint, whether its private DNS zone is linked to this network.";
+    pub(crate) const NETWORK: &str = "Check that the server is up, and that its firewall and this network's rules let this machine reach that port (inside Azure also 11000 to 11999, where the gateway sends clients).";
+    pub(crate) const TLS: &str = "The certificate must be valid for the host in the ROUTE (or server_name) and come from a known root (or one in ca_file). A token or password is never sent without TLS.";
+    pub(crate) const NO_ENTRA: &str =
+        "Turn on Entra authentication for the server, or use identity=password-file.";
+    pub(crate) const NOT_SQL_SERVER: &str = "Check that host and port are those of a SQL Server.";
+    pub(crate) const TOO_MANY: &str = "The server takes no more sessions. Lower pool_size: processes × pool_size must stay below its limit.";
+    pub(crate) const TOKEN_EXPIRED: &str =
+        "The server takes the token for expired: check this machine's clock.";
+    pub(crate) const SERVER_NAME: &str = "The server's gateway does not know the name: the host in the ROUTE must be the server's full name (an address or a name of your own goes into connect_to).";
+    pub(crate) const FIREWALL: &str =
+        "Let this machine's address through the server's firewall, or use a private endpoint.";
+
+    pub(crate) fn database(database: &str) -> String {
+        format!(
+            "Create the database {database:?} and a user in it, or name one that exists: a client that names none gets the one in the ROUTE."
+        )
+    }
+
+    pub(crate) fn user(database: &str) -> String {
+        format!(
+            "The identity needs a user in the database {database:?}. As Entra administrator, in that database: CREATE USER [the identity's name] FROM EXTERNAL PROVIDER; master does not know it. The server's own log says more (it tells clients nothing)."
+        )
+    }
+
+    pub(crate) fn login(user: &str, database: &str) -> String {
+        format!(
+            "Check the login {user:?}, the password in password_file, and that it has a user in the database {database:?}."
+        )
+    }
+}
+
 /// What went wrong on the way to a backend.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failed {
+pub(crate) enum Failed {
     /// There is no token to log in with.
     #[error(transparent)]
     NoToken(#[from] Unavailable),
@@ -196,26 +230,15 @@ impl ConnectError {
                 LOGIN_FAILED,
                 "Sessions that are open go on. New ones are accepted again as soon as there is a token; see entrapool's log, and /readiness on its HTTP port.",
             ),
-            Failed::Dial(DialError::Resolve { .. }) => (
-                NOT_AVAILABLE,
-                "Check the host in the ROUTE and the machine's DNS; for a private endpoint, whether its private DNS zone is linked to this network.",
-            ),
-            Failed::Dial(_) | Failed::Io(_) | Failed::Timeout { .. } | Failed::TooManyHops(_) => (
-                NOT_AVAILABLE,
-                "Check that the server is up, and that its firewall and this network's rules let this machine reach that port (inside Azure also 11000 to 11999, where the gateway sends clients).",
-            ),
-            Failed::Tls(_) | Failed::Login(LoginError::NoTls | LoginError::Injected) => (
-                NOT_AVAILABLE,
-                "The certificate must be valid for the host in the ROUTE (or server_name) and come from a known root (or one in ca_file). A token or password is never sent without TLS.",
-            ),
-            Failed::Login(LoginError::TokenIgnored) => (
-                LOGIN_FAILED,
-                "Turn on Entra authentication for the server, or use identity=password-file.",
-            ),
-            Failed::Login(_) | Failed::PacketSize { .. } => (
-                NOT_AVAILABLE,
-                "Check that host and port are those of a SQL Server.",
-            ),
+            Failed::Dial(DialError::Resolve { .. }) => (NOT_AVAILABLE, hint::NAME),
+            Failed::Dial(_) | Failed::Io(_) | Failed::Timeout { .. } | Failed::TooManyHops(_) => {
+                (NOT_AVAILABLE, hint::NETWORK)
+            }
+            Failed::Tls(_) | Failed::Login(LoginError::NoTls | LoginError::Injected) => {
+                (NOT_AVAILABLE, hint::TLS)
+            }
+            Failed::Login(LoginError::TokenIgnored) => (LOGIN_FAILED, hint::NO_ENTRA),
+            Failed::Login(_) | Failed::PacketSize { .. } => (NOT_AVAILABLE, hint::NOT_SQL_SERVER),
         };
         Report::login(number, text).hint(hint)
     }
@@ -224,19 +247,13 @@ impl ConnectError {
     fn refusal_hint(&self, error: &ServerError) -> String {
         let Details { user, database, .. } = &*self.0;
         match (self.refusal_class(error), user) {
-            (LoginFailure::Database, _) => format!(
-                "Create the database {database:?} and a user in it, or name one that exists: a client that names none gets the one in the ROUTE."
-            ),
-            (LoginFailure::TooMany, _) => "The server takes no more sessions. Lower pool_size: processes × pool_size must stay below its limit.".into(),
-            (LoginFailure::Token, _) => "The server takes the token for expired: check this machine's clock.".into(),
-            (LoginFailure::Role, None) => format!(
-                "The identity needs a user in the database {database:?}. As Entra administrator, in that database: CREATE USER [the identity's name] FROM EXTERNAL PROVIDER; master does not know it. The server's own log says more (it tells clients nothing)."
-            ),
-            (LoginFailure::Role, Some(user)) => format!(
-                "Check the login {user:?}, the password in password_file, and that it has a user in the database {database:?}."
-            ),
-            (LoginFailure::Config, _) => "The server's gateway does not know the name: the host in the ROUTE must be the server's full name (an address or a name of your own goes into connect_to).".into(),
-            (LoginFailure::Network, _) if error.number == FIREWALL => "Let this machine's address through the server's firewall, or use a private endpoint.".into(),
+            (LoginFailure::Database, _) => hint::database(database),
+            (LoginFailure::TooMany, _) => hint::TOO_MANY.into(),
+            (LoginFailure::Token, _) => hint::TOKEN_EXPIRED.into(),
+            (LoginFailure::Role, None) => hint::user(database),
+            (LoginFailure::Role, Some(user)) => hint::login(user, database),
+            (LoginFailure::Config, _) => hint::SERVER_NAME.into(),
+            (LoginFailure::Network, _) if error.number == FIREWALL => hint::FIREWALL.into(),
             _ => "The message is the server's own.".into(),
         }
     }

@@ -57,21 +57,8 @@ impl Route {
         metrics: Arc<RouteMetrics>,
         registry: Arc<Registry>,
     ) -> Result<Arc<Self>, RouteError> {
-        let name = || config.name.clone();
-        let tls = Tls::of_route(&config.upstream, ALPN, WRAPPED_VERSIONS);
-        let tls = tls.map_err(|cause| RouteError {
-            name: name(),
-            cause: cause.into(),
-        })?;
-        let tls = match config.upstream.tls {
-            TlsMode::Negotiate => tls.map(Tls::without_resumption),
-            TlsMode::Direct | TlsMode::Off => tls,
-        };
-        let door = Door::new(options.client_certificate.as_ref(), &config.listen);
-        let door = door.map_err(|cause| RouteError {
-            name: name(),
-            cause: cause.into(),
-        })?;
+        let tls = tls_of(&config)?;
+        let door = door_of(&config, &options)?;
         let version = Arc::new(Mutex::new(AZURE_VERSION));
         let connector = Connector::new(
             &config,
@@ -158,6 +145,34 @@ impl Route {
     pub fn close(&self) {
         self.pools.close();
     }
+}
+
+/// The TLS of a route to its server, if it has any.
+///
+/// # Errors
+/// [`RouteError`].
+pub(super) fn tls_of(config: &config::Route) -> Result<Option<Tls>, RouteError> {
+    let tls = Tls::of_route(&config.upstream, ALPN, WRAPPED_VERSIONS);
+    let tls = tls.map_err(|cause| RouteError {
+        name: config.name.clone(),
+        cause: cause.into(),
+    })?;
+    Ok(match config.upstream.tls {
+        TlsMode::Negotiate => tls.map(Tls::without_resumption),
+        TlsMode::Direct | TlsMode::Off => tls,
+    })
+}
+
+/// What clients of a route are shown.
+///
+/// # Errors
+/// [`RouteError`].
+pub(super) fn door_of(config: &config::Route, options: &TdsOptions) -> Result<Door, RouteError> {
+    let door = Door::new(options.client_certificate.as_ref(), &config.listen);
+    door.map_err(|cause| RouteError {
+        name: config.name.clone(),
+        cause: cause.into(),
+    })
 }
 
 /// What tells the pools of a database from each other; nothing where nothing was asked for.

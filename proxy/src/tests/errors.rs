@@ -136,6 +136,9 @@ fn exit_remedy(exit: Exit) -> &'static str {
         Exit::NoToken => {
             "The last line of the log has the reason: [identity and tokens](#identity-and-tokens). `start.timeout` makes it wait longer, `start.on_failure=serve` start without."
         }
+        Exit::Unusable => {
+            "The report of `entrapool doctor` says which step and what to try: [troubleshooting](troubleshooting.md)."
+        }
         Exit::Bind => {
             "Another process has the address (`ss -ltnp`), or the Unix socket's directory is not there or not writable. Choose another `listen=`, or `--http`."
         }

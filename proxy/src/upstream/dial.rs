@@ -60,18 +60,14 @@ pub enum DialError {
 pub async fn dial(target: &HostPort, phases: &ConnectPhases) -> Result<Dialed, DialError> {
     let asked = Instant::now();
     let host = &target.host;
-    let resolve = |cause| DialError::Resolve {
-        host: host.clone(),
-        cause,
-    };
-    let addresses: Vec<_> = lookup_host((host.as_str(), target.port))
-        .await
-        .map_err(resolve)?
-        .collect();
+    let addresses = resolve(target).await?;
     phases
         .phase(Phase::Dns)
         .observe(asked.elapsed().as_secs_f64());
-    let mut last = resolve(io::ErrorKind::NotFound.into());
+    let mut last = DialError::Resolve {
+        host: host.clone(),
+        cause: io::ErrorKind::NotFound.into(),
+    };
     for &peer in &addresses {
         match open(peer, addresses.len() > 1, phases).await {
             Ok(stream) => return Ok(Dialed { stream, peer }),
@@ -85,6 +81,20 @@ pub async fn dial(target: &HostPort, phases: &ConnectPhases) -> Result<Dialed, D
         }
     }
     Err(last)
+}
+
+/// The addresses of `target`, in the resolver's order.
+///
+/// # Errors
+/// [`DialError::Resolve`].
+pub async fn resolve(target: &HostPort) -> Result<Vec<SocketAddr>, DialError> {
+    match lookup_host((target.host.as_str(), target.port)).await {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(cause) => Err(DialError::Resolve {
+            host: target.host.clone(),
+            cause,
+        }),
+    }
 }
 
 /// Opens a connection to one address.

@@ -9,6 +9,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
+use super::certificate::Certificate;
+use super::shown::{Root, Shown, Watcher, root_of};
 use crate::config::{TlsMode, Upstream};
 
 /// Versions of TLS that a connection may have.
@@ -19,6 +21,7 @@ pub type Versions = &'static [&'static rustls::SupportedProtocolVersion];
 pub struct Tls {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    roots: Arc<RootCertStore>,
 }
 
 /// Why there is no TLS, or none that can be trusted.
@@ -60,8 +63,9 @@ impl Tls {
         if let Some(path) = &upstream.ca_file {
             add_roots(&mut roots, path)?;
         }
+        let roots = Arc::new(roots);
         let mut config = ClientConfig::builder_with_protocol_versions(versions)
-            .with_root_certificates(roots)
+            .with_root_certificates(Arc::clone(&roots))
             .with_no_client_auth();
         config.alpn_protocols.extend(alpn.map(Into::into));
         let name = upstream.server_name.as_ref().unwrap_or(&upstream.host);
@@ -69,6 +73,7 @@ impl Tls {
         Ok(Self {
             config: Arc::new(config),
             name,
+            roots,
         })
     }
 
@@ -111,7 +116,36 @@ impl Tls {
         Ok(Self {
             config: Arc::clone(&self.config),
             name: server_name(name)?,
+            roots: Arc::clone(&self.roots),
         })
+    }
+
+    /// The same, with every handshake in full and what the server shows in it noted. Who is
+    /// trusted does not change.
+    #[must_use]
+    pub fn watched(self, shown: &Shown) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::disabled();
+        if let Some(watcher) = Watcher::new(&self.roots, shown.clone()) {
+            config.dangerous().set_certificate_verifier(watcher);
+        }
+        Self {
+            config: Arc::new(config),
+            ..self
+        }
+    }
+
+    /// The root that a chain leads to, by its name, if it is one of those that are trusted.
+    #[must_use]
+    pub fn root_of(&self, chain: &[Certificate]) -> Option<Root> {
+        let built_in = webpki_roots::TLS_SERVER_ROOTS.len();
+        root_of(chain, &self.roots.roots, built_in)
+    }
+
+    /// The name that the server's certificate must be valid for.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.name.to_str().into_owned()
     }
 
     /// The client's side of a new TLS connection, before its handshake.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use entrapool_emulator::faults::Fault;
 use entrapool_emulator::{LocalAzure, ServerChoice};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixDatagram, UnixListener, UnixStream};
 
-use crate::sidecar::{Sidecar, connect, shared};
+use crate::sidecar::{PATIENCE, Sidecar, connect, shared};
 
 async fn own_azure() -> LocalAzure {
     let azure = LocalAzure::builder()
@@ -15,6 +15,40 @@ async fn own_azure() -> LocalAzure {
         .start()
         .await;
     azure.unwrap()
+}
+
+#[tokio::test]
+async fn a_service_manager_is_told_when_clients_can_connect() {
+    let azure = own_azure().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    let hear = async || {
+        let mut buffer = [0; 512];
+        let heard = tokio::time::timeout(PATIENCE, manager.recv(&mut buffer)).await;
+        let length = heard.expect("a word").unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    azure.imds().faults().set(Fault::Status(404));
+    let launch = Sidecar::on(&azure).variable("NOTIFY_SOCKET", path.to_str().unwrap());
+    let proxy = launch.set("drain.max_wait", "2s").begin().await;
+    assert!(hear().await.starts_with("EXTEND_TIMEOUT_USEC=40000000\n"));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let nothing = manager.try_recv(&mut [0; 16]).unwrap_err().kind();
+    assert_eq!(nothing, std::io::ErrorKind::WouldBlock, "no token yet");
+    azure.imds().faults().clear();
+    let ready = hear().await;
+    assert!(
+        ready.starts_with("READY=1\nSTATUS=listening for "),
+        "{ready}"
+    );
+    assert_eq!(proxy.get("/startup").await.status, 200);
+    proxy.terminate().await;
+    assert_eq!(
+        hear().await,
+        "STOPPING=1\nEXTEND_TIMEOUT_USEC=12000000\nSTATUS=stopping with 0 clients"
+    );
+    assert_eq!(proxy.exit().await, 0);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use entrapool_emulator::LocalAzure;
+use entrapool_emulator::postgres::Postgres;
 use entrapool_emulator::tds::TdsServer;
 use tokio::process::Command;
 use url::form_urlencoded::Serializer;
@@ -13,6 +14,7 @@ use super::eighteen::{Eighteen, ROLE};
 use super::{Log, Sidecar};
 
 /// A binary that is to be started.
+#[derive(Clone)]
 pub struct Launch {
     scheme: &'static str,
     user: String,
@@ -20,6 +22,7 @@ pub struct Launch {
     database: String,
     keys: Vec<(String, String)>,
     settings: Vec<(String, String)>,
+    more: Vec<String>,
     log_level: String,
     config: Option<PathBuf>,
     http: String,
@@ -30,7 +33,7 @@ impl Sidecar {
     /// On the database server and metadata service of `azure`.
     pub fn on(azure: &LocalAzure) -> Launch {
         let key = |name: &str, value: String| (name.to_owned(), value);
-        let postgres = azure.real_postgres().expect("a real PostgreSQL");
+        let programs = azure.real_postgres().map(Postgres::bin_directory);
         Launch {
             scheme: "postgres",
             user: azure.role().to_owned(),
@@ -44,10 +47,11 @@ impl Sidecar {
                 key("listen", "127.0.0.1:0".to_owned()),
             ],
             settings: Vec::new(),
+            more: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
             http: "127.0.0.1:0".to_owned(),
-            programs: postgres.bin_directory().to_path_buf(),
+            programs: programs.map(Path::to_path_buf).unwrap_or_default(),
         }
     }
 }
@@ -70,6 +74,7 @@ impl Sidecar {
                 key("listen", "127.0.0.1:0".to_owned()),
             ],
             settings: Vec::new(),
+            more: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
             http: "127.0.0.1:0".to_owned(),
@@ -103,6 +108,7 @@ impl Sidecar {
                 key("listen", "127.0.0.1:0"),
             ],
             settings: Vec::new(),
+            more: Vec::new(),
             log_level: "entrapool=debug,info".to_owned(),
             config: None,
             http: "127.0.0.1:0".to_owned(),
@@ -133,6 +139,13 @@ impl Launch {
         let variable = name.to_ascii_uppercase().replace('.', "_");
         let variable = format!("ENTRAPOOL_{variable}");
         self.settings.push((variable, value.to_owned()));
+        self
+    }
+
+    /// A variable of another program's, such as `NOTIFY_SOCKET`.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -231,6 +244,13 @@ impl Launch {
         toml
     }
 
+    /// Serves the route of another launch as well.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.more.push(other.route());
+        self
+    }
+
     /// Reads the route from this file instead of the command line.
     #[must_use]
     pub fn config(mut self, file: &Path) -> Self {
@@ -261,22 +281,14 @@ impl Launch {
 
     /// Starts it and waits for nothing.
     pub fn run(self) -> Sidecar {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_entrapool"));
-        // Settings and identities of whoever runs the tests have no part in them.
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            let ours = ["ENTRAPOOL_", "AZURE_", "IDENTITY_", "MSI_"];
-            if ours.iter().any(|prefix| text.starts_with(prefix)) {
-                command.env_remove(&name);
-            }
-        }
-        let mut child = command
+        let mut child = binary()
             .args(["--http", &self.http])
             .args(["--log-format", "json", "--log-level", &self.log_level])
             .args(match &self.config {
                 Some(file) => vec!["--config".into(), file.into()],
                 None => vec![OsString::from(self.route())],
             })
+            .args(&self.more)
             .envs(self.settings)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -294,4 +306,18 @@ impl Launch {
             programs: self.programs,
         }
     }
+}
+
+/// The program, before its arguments.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_entrapool"));
+    // Settings and identities of whoever runs the tests have no part in them.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let ours = ["ENTRAPOOL_", "AZURE_", "IDENTITY_", "MSI_", "NO_COLOR"];
+        if ours.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    command
 }

@@ -28,7 +28,7 @@ pub use azure::{
     shared,
 };
 pub use eighteen::{Eighteen, eighteen};
-pub use launch::Launch;
+pub use launch::{Launch, binary};
 pub use log::{Line, Log};
 pub use metrics::Metrics;
 pub use raw::{Fields, Message, Raw};
@@ -80,10 +80,14 @@ impl Sidecar {
         self.child.id().expect("entrapool runs")
     }
 
+    /// Where metrics and probes are.
+    pub fn http(&self) -> SocketAddr {
+        self.http.expect("the HTTP listener is bound")
+    }
+
     /// Answers of the HTTP listener.
     pub async fn get(&self, path: &str) -> Reply {
-        let http = self.http.expect("the HTTP listener is bound");
-        let probe = Probe::get(http, path).limit(PATIENCE);
+        let probe = Probe::get(self.http(), path).limit(PATIENCE);
         probe.send().await.expect("the HTTP listener answers")
     }
 

@@ -1,4 +1,4 @@
-//! Who may name whom (laws 1 to 5, 7 and 8).
+//! Who may name whom (laws 1 to 5, and 7 to 9).
 
 use super::Breach;
 use super::scan::Source;
@@ -14,6 +14,21 @@ struct Law {
 
 const EVERYWHERE: &[&[&str]] = &[&[]];
 const PROTOCOLS: &[&[&str]] = &[&["pool"], &["upstream"], &["identity"]];
+const ALL_BUT_THE_DOCTOR: &[&[&str]] = &[
+    &["admin"],
+    &["app"],
+    &["config"],
+    &["console"],
+    &["control"],
+    &["identity"],
+    &["pool"],
+    &["postgres"],
+    &["server"],
+    &["session"],
+    &["status"],
+    &["tds"],
+    &["upstream"],
+];
 const RUNTIME_AND_WORLD: &[&str] = &[
     "tokio",
     "std::net",
@@ -91,6 +106,18 @@ const LAWS: &[Law] = &[
         krate: "proxy",
         modules: EVERYWHERE,
         forbidden: &["entrapool_emulator"],
+    },
+    Law {
+        number: 9,
+        krate: "proxy",
+        modules: ALL_BUT_THE_DOCTOR,
+        forbidden: &["crate::doctor"],
+    },
+    Law {
+        number: 9,
+        krate: "proxy",
+        modules: &[&["doctor"]],
+        forbidden: &["crate::app", "crate::server", "crate::admin", "crate::pool"],
     },
 ];
 

@@ -146,6 +146,8 @@ fn each_law_is_kept() {
             "use entrapool_emulator::LocalAzure;",
             "law 8",
         ),
+        ("proxy/src/app.rs", "use crate::doctor::run;", "law 9"),
+        ("proxy/src/doctor/tcp.rs", "use crate::pool::Pool;", "law 9"),
     ] {
         breaks(file, text, law);
     }

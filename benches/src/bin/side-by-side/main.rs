@@ -1,21 +1,23 @@
 //! Poolers side by side on the same server, in turns: A B A B. `cargo xtask bench` starts it.
 //!
-//! A real PostgreSQL with TLS from the emulator; entrapool logs in with tokens, PgBouncer with a
-//! password (SCRAM). Both verify the server's certificate and name, both pool transactions over
-//! eight backends. Every case is a file in `cases/`, every pooler one in `poolers/`. TDS has its
-//! own of both, and a server of its own, in `tds/`.
+//! PostgreSQL: a real server with TLS from the emulator; entrapool logs in with tokens, PgBouncer
+//! with a password (SCRAM). TDS: a server of the bench's own. Every pooler has eight backends, one
+//! worker or thread, and clients in plain on loopback.
 
-mod cases;
-mod poolers;
+mod plot;
+mod pooler;
+mod postgres;
 mod process;
-mod scene;
+mod table;
 mod tds;
+
+use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 
-use poolers::Pooler;
-use scene::Scene;
+use table::Table;
 
 /// CPU per transaction and memory per idle client, entrapool and others.
 #[derive(Parser)]
@@ -24,14 +26,17 @@ struct Arguments {
     #[arg(long)]
     engine: Option<Engine>,
     /// How long each turn of a case runs.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=600))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
     /// Turns per pooler and case.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
-    turns: u32,
-    /// How many idle clients; of PostgreSQL.
-    #[arg(long, default_value_t = 1_500, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    clients: u32,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Only cases whose names contain this; of PostgreSQL.
+    #[arg(long, default_value = "")]
+    case: String,
+    /// Where the tables and plots go.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
 }
 
 /// A protocol.
@@ -43,41 +48,34 @@ enum Engine {
     Sqlserver,
 }
 
+impl Arguments {
+    /// Prints a table and writes it and its plot to files. Column `base` is 1 in the plot.
+    fn publish(&self, name: &str, table: &Table, base: usize) -> anyhow::Result<()> {
+        println!("{table}");
+        let title = format!("{name}: cost, {} = 1", table.columns()[base]);
+        let files = [
+            ("md", table.to_string()),
+            ("svg", plot::svg(table, base, &title)),
+        ];
+        fs::create_dir_all(&self.out)
+            .with_context(|| format!("cannot make {}", self.out.display()))?;
+        for (extension, text) in files {
+            let path = self.out.join(name).with_extension(extension);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            println!("{}", path.display());
+        }
+        Ok(())
+    }
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if arguments.engine != Some(Engine::Sqlserver) {
-        postgres(&arguments).await?;
+        postgres::run(&arguments).await?;
     }
     if arguments.engine != Some(Engine::Postgres) {
         tds::run(&arguments).await?;
     }
     Ok(())
-}
-
-async fn postgres(arguments: &Arguments) -> anyhow::Result<()> {
-    let scene = Scene::set().await?;
-    scene.describe()?;
-    println!(
-        "\nmemory, {} idle clients after a query each",
-        arguments.clients
-    );
-    for pooler in start(&scene).await? {
-        cases::idle::run(&pooler, &scene, arguments.clients).await?;
-    }
-    // Memory is measured on processes that have done nothing else, and those are gone now.
-    let poolers = start(&scene).await?;
-    for case in cases::select::CASES {
-        case.run(&poolers, &scene, arguments)
-            .await
-            .with_context(|| format!("case {}", case.name))?;
-    }
-    Ok(())
-}
-
-async fn start(scene: &Scene) -> anyhow::Result<Vec<Pooler>> {
-    Ok(vec![
-        poolers::entrapool::start(scene).await?,
-        poolers::pgbouncer::start(scene).await?,
-    ])
 }

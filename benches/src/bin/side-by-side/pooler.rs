@@ -1,8 +1,5 @@
 //! The competitors: each a process that listens on a port of 127.0.0.1.
 
-pub(crate) mod entrapool;
-pub(crate) mod pgbouncer;
-
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -13,8 +10,8 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::cases::client::Client;
-use crate::scene::Scene;
+/// Backends of every pooler.
+pub(crate) const BACKENDS: u32 = 8;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
@@ -30,21 +27,6 @@ pub(crate) struct Pooler {
 }
 
 impl Pooler {
-    /// Starts it and waits for the answer to a query.
-    async fn start(
-        name: String,
-        address: SocketAddr,
-        command: Command,
-        directory: TempDir,
-        scene: &Scene,
-    ) -> anyhow::Result<Self> {
-        let mut pooler = Self::spawn(name, address, command, directory)?;
-        let database = scene.database();
-        let query = async |address| Client::connect(address, database).await?.query().await;
-        pooler.answers(query).await?;
-        Ok(pooler)
-    }
-
     /// Starts it; it may need a while before it answers.
     pub(crate) fn spawn(
         name: String,

@@ -1,7 +1,8 @@
 //! What a process has used, from `/proc`.
 
 use std::fs;
-use std::process::Command;
+use std::io::Read as _;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
@@ -39,6 +40,67 @@ fn ticks_per_second() -> anyhow::Result<f64> {
     text.trim().parse().context("getconf CLK_TCK is no number")
 }
 
+/// Context switches so far, of all threads, whoever wanted them.
+pub(crate) fn switches(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/task");
+    let mut sum = 0.0;
+    for task in fs::read_dir(&path).with_context(|| format!("cannot list {path}"))? {
+        let status = task.context("a thread")?.path().join("status");
+        // It may have ended meanwhile.
+        let text = fs::read_to_string(status).unwrap_or_default();
+        let counts = text.lines().filter_map(|line| {
+            let (name, count) = line.split_once(':')?;
+            let counts = name.ends_with("voluntary_ctxt_switches");
+            counts.then(|| count.trim().parse::<f64>().ok())?
+        });
+        sum += counts.sum::<f64>();
+    }
+    Ok(sum)
+}
+
+/// Counts system calls from now on, with strace: `None` if it is not installed.
+pub(crate) fn count_calls(pid: u32) -> Option<CallCounter> {
+    let child = Command::new("strace")
+        .args(["-f", "-c", "-p"])
+        .arg(pid.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    child.ok().map(CallCounter)
+}
+
+/// A strace that counts. It slows its process down, so that nothing else is measured meanwhile.
+pub(crate) struct CallCounter(Child);
+
+impl CallCounter {
+    /// How many there were.
+    pub(crate) fn finish(mut self) -> anyhow::Result<f64> {
+        // It sums up when it is interrupted, and lets its process go.
+        let pid = self.0.id().to_string();
+        let told = Command::new("kill").args(["-INT", &pid]).status();
+        ensure!(
+            told.context("cannot run kill")?.success(),
+            "kill -INT {pid}"
+        );
+        let mut said = String::new();
+        let mut errors = self.0.stderr.take().context("strace's output")?;
+        errors
+            .read_to_string(&mut said)
+            .context("strace's output")?;
+        self.0.wait().context("strace")?;
+        total_calls(&said).with_context(|| format!("strace said {said}"))
+    }
+}
+
+/// The fourth figure of the line that ends in `total`, or the third where no call failed.
+fn total_calls(said: &str) -> Option<f64> {
+    let total = said
+        .lines()
+        .find(|line| line.trim_end().ends_with("total"))?;
+    total.split_whitespace().nth(3)?.parse().ok()
+}
+
 /// Resident memory, in bytes.
 pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
@@ -61,6 +123,14 @@ mod tests {
         let stat = "42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 700 30 0 0 20 0 1 0 5 6 7";
         assert_eq!(ticks(stat), Some(730));
         assert_eq!(ticks("42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn the_sum_of_calls_is_in_the_last_line() {
+        let said = "% time     seconds  usecs/call     calls    errors syscall\n\
+                    100.00    0.000047           1        25         1 total\n";
+        assert_eq!(total_calls(said), Some(25.0));
+        assert_eq!(total_calls("strace: attach: no such process"), None);
     }
 
     #[test]

@@ -262,7 +262,10 @@ fn the_end_of_one_of_several_transactions_is_doubted() {
                 world.client(one);
                 let tells =
                     one[0] == Kind::Transaction.byte() && !world.tracker.is_in_transaction();
-                let told = tells.then(|| change(&BEGAN)).unwrap_or_default();
+                let told = match tells {
+                    true => change(&BEGAN),
+                    false => Vec::new(),
+                };
                 world.server(&[told, ok()].concat());
                 assert_eq!(world.ready(), Boundary::InTransaction);
             }

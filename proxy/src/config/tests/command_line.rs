@@ -36,6 +36,32 @@ fn run_is_the_default() {
 }
 
 #[test]
+fn doctor_takes_the_same_and_names() {
+    let arguments = [
+        "doctor",
+        "--json",
+        "--timeout",
+        "2s",
+        "--config",
+        "x",
+        PLAIN,
+        "reports",
+    ];
+    let Command::Doctor(options) = parse(&arguments).unwrap() else {
+        panic!("the doctor");
+    };
+    assert!(options.json);
+    assert_eq!(options.timeout, std::time::Duration::from_secs(2));
+    let (names, rest) = options.names();
+    assert_eq!(names, ["reports"]);
+    assert_eq!(rest.config.as_deref(), Some("x"));
+    assert_eq!(rest.routes.len(), 1);
+    for bad in ["5", "0s", "1h", "soon"] {
+        assert!(parse(&["doctor", "--timeout", bad]).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn check_takes_the_same() {
     let arguments = [
         "check",

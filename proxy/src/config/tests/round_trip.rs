@@ -74,6 +74,7 @@ fn configs() -> impl Strategy<Value = Config> {
         any::<bool>(),
         "(info|warn,entrapool=debug)",
         any::<bool>(),
+        option::of("/[a-z]{1,8}\\.pem"),
     );
     let times = (
         millis(0, 3_600_000),
@@ -81,36 +82,39 @@ fn configs() -> impl Strategy<Value = Config> {
         millis(1_000, 3_600_000),
     );
     let routes = proptest::collection::vec(routes(), 1..4);
-    (program, times, routes).prop_map(|((workers, json, level, serve), times, mut routes)| {
-        for (index, route) in routes.iter_mut().enumerate() {
-            make_distinct(index, route);
-        }
-        Config {
-            http: SocketAddr::from(([0, 0, 0, 0], 9464)),
-            workers,
-            log: Log {
-                format: if json {
-                    LogFormat::Json
-                } else {
-                    LogFormat::Text
+    (program, times, routes).prop_map(
+        |((workers, json, level, serve, authority), times, mut routes)| {
+            for (index, route) in routes.iter_mut().enumerate() {
+                make_distinct(index, route);
+            }
+            Config {
+                http: SocketAddr::from(([0, 0, 0, 0], 9464)),
+                workers,
+                authority_ca_file: authority.map(Into::into),
+                log: Log {
+                    format: if json {
+                        LogFormat::Json
+                    } else {
+                        LogFormat::Text
+                    },
+                    level,
                 },
-                level,
-            },
-            drain: Drain {
-                accept_for: times.0,
-                max_wait: times.1,
-            },
-            start: Start {
-                timeout: times.2,
-                on_failure: if serve {
-                    OnStartFailure::Serve
-                } else {
-                    OnStartFailure::Exit
+                drain: Drain {
+                    accept_for: times.0,
+                    max_wait: times.1,
                 },
-            },
-            routes,
-        }
-    })
+                start: Start {
+                    timeout: times.2,
+                    on_failure: if serve {
+                        OnStartFailure::Serve
+                    } else {
+                        OnStartFailure::Exit
+                    },
+                },
+                routes,
+            }
+        },
+    )
 }
 
 fn make_distinct(index: usize, route: &mut Route) {

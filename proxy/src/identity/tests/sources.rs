@@ -460,6 +460,25 @@ fn secret_at(authority: String) -> Source {
     })
 }
 
+#[test]
+fn a_file_of_roots_has_roots_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roots.pem");
+    let trusting = |path: &Path| IdentityOptions::default().trusting(path);
+    assert!(
+        trusting(&path)
+            .unwrap_err()
+            .to_string()
+            .starts_with("authority_ca_file ")
+    );
+    fs::write(&path, "no certificate\n").unwrap();
+    let error = trusting(&path).unwrap_err().to_string();
+    assert!(error.ends_with("holds no PEM certificate"), "{error}");
+    let root = rcgen::generate_simple_self_signed(["authority".to_owned()]).unwrap();
+    fs::write(&path, root.cert.pem()).unwrap();
+    assert_eq!(trusting(&path).unwrap().extra_roots.len(), 1);
+}
+
 #[tokio::test]
 async fn a_private_root_makes_a_private_authority_trusted() {
     let stand_in = StandIn::secure(Reply::entra("the-token", 3600)).await;

@@ -158,6 +158,13 @@ pub(crate) async fn sources() -> Vec<Told> {
         IdentityError::ResourceIdOnAppService => [(IdentityError::ResourceIdOnAppService, "At the start (exit code 2).")],
         IdentityError::Authority(_) => [(IdentityError::Authority("http://login.example.com".to_owned()), "At the start (exit code 2).")],
         IdentityError::NoPasswordFile => [(IdentityError::NoPasswordFile, "At the start (exit code 2).")],
+        IdentityError::AuthorityCaFile { .. } => [(
+            IdentityError::AuthorityCaFile {
+                path: PathBuf::from("/etc/entrapool/roots.pem"),
+                cause: "it holds no certificate".to_owned(),
+            },
+            "At the start (exit code 2).",
+        )],
         IdentityError::Tls(_) => [(IdentityError::Tls("no process-level CryptoProvider".to_owned()), "A fault of this build; please report it.")],
     ];
     told.extend(misconfigured.into_iter().map(|(error, when)| Told {

@@ -3,57 +3,92 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
-
-use crate::scene::CLIENT;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// A logged-in connection.
-pub(crate) struct Client {
-    stream: TcpStream,
+pub(super) struct Client {
+    input: BufReader<OwnedReadHalf>,
+    output: OwnedWriteHalf,
 }
 
 impl Client {
     /// Connects without a password.
-    pub(crate) async fn connect(address: SocketAddr, database: &str) -> anyhow::Result<Self> {
+    pub(super) async fn connect(
+        address: SocketAddr,
+        user: &str,
+        database: &str,
+    ) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address)
             .await
             .with_context(|| format!("cannot connect to {address}"))?;
-        let mut client = Self { stream };
-        let parameters = format!("user\0{CLIENT}\0database\0{database}\0\0");
+        stream.set_nodelay(true).context("TCP_NODELAY")?;
+        let (input, output) = stream.into_split();
+        let mut client = Self {
+            input: BufReader::with_capacity(64 * 1024, input),
+            output,
+        };
+        let parameters = format!("user\0{user}\0database\0{database}\0\0");
         let body = [&0x0003_0000_u32.to_be_bytes()[..], parameters.as_bytes()].concat();
         client.send(&sized(&body)?).await?;
-        client.until_ready().await.context("the login")?;
+        client.until(b'Z').await.context("the login")?;
         Ok(client)
     }
 
-    /// Runs a query to its end.
-    pub(crate) async fn query(&mut self) -> anyhow::Result<()> {
-        let message = [&b"Q"[..], &sized(b"select 1\0")?].concat();
-        self.send(&message).await?;
-        self.until_ready().await.context("a query")
+    /// Runs a query to its end; returns how many bytes came.
+    pub(super) async fn query(&mut self, sql: &str) -> anyhow::Result<u64> {
+        self.ask(sql).await?;
+        self.until(b'Z').await.context("a query")
+    }
+
+    /// Runs a COPY FROM STDIN of `times` messages with `data`; returns how many bytes went.
+    pub(super) async fn copy_in(
+        &mut self,
+        sql: &str,
+        data: &[u8],
+        times: u64,
+    ) -> anyhow::Result<u64> {
+        self.ask(sql).await?;
+        self.until(b'G').await.context("a COPY")?;
+        let message = [&b"d"[..], &sized(data)?].concat();
+        for _ in 0..times {
+            self.send(&message).await?;
+        }
+        self.send(&[&b"c"[..], &sized(b"")?].concat()).await?;
+        self.until(b'Z').await.context("the end of a COPY")?;
+        Ok(message.len() as u64 * times)
+    }
+
+    async fn ask(&mut self, sql: &str) -> anyhow::Result<()> {
+        let text = [sql.as_bytes(), b"\0"].concat();
+        self.send(&[&b"Q"[..], &sized(&text)?].concat()).await
     }
 
     async fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.stream.write_all(bytes).await.context("cannot send")
+        self.output.write_all(bytes).await.context("cannot send")
     }
 
-    async fn until_ready(&mut self) -> anyhow::Result<()> {
+    /// Reads up to a message of this kind, the answer's last.
+    async fn until(&mut self, last: u8) -> anyhow::Result<u64> {
+        let mut body = Vec::new();
+        let mut bytes = 0;
         loop {
-            let tag = self.stream.read_u8().await.context("cannot read")?;
-            let length = self.stream.read_u32().await.context("cannot read")?;
+            let tag = self.input.read_u8().await.context("cannot read")?;
+            let length = self.input.read_u32().await.context("cannot read")?;
             ensure!(
                 (4..100_000).contains(&length),
                 "a message of {length} bytes"
             );
-            let mut body = vec![0; length as usize - 4];
-            self.stream
+            body.resize(length as usize - 4, 0);
+            self.input
                 .read_exact(&mut body)
                 .await
                 .context("cannot read")?;
+            bytes += u64::from(length) + 1;
             match tag {
-                b'Z' => return Ok(()),
                 b'E' => bail!("the server said {}", String::from_utf8_lossy(&body)),
+                tag if tag == last => return Ok(bytes),
                 _ => {}
             }
         }

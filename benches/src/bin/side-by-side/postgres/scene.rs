@@ -10,30 +10,32 @@ use entrapool_emulator::{LocalAzure, ServerChoice};
 use tokio::process::Command;
 
 /// The role of poolers that have no tokens.
-pub(crate) const PASSWORD_ROLE: &str = "bench";
+pub(super) const PASSWORD_ROLE: &str = "bench";
 /// Its password.
-pub(crate) const PASSWORD: &str = "bench-password";
-/// Backends of every pooler.
-pub(crate) const BACKENDS: u32 = 8;
+pub(super) const PASSWORD: &str = "bench-password";
+/// The role that needs neither: clients of a relay log in themselves.
+pub(super) const OPEN_ROLE: &str = "open";
 /// The user that clients connect as.
-pub(crate) const CLIENT: &str = "legacy-app";
+pub(super) const CLIENT: &str = "legacy-app";
 
 /// A million rows: more than the caches of a processor, less than PostgreSQL's.
 const SCALE: &str = "10";
 
 /// The stage.
-pub(crate) struct Scene {
+pub(super) struct Scene {
     azure: LocalAzure,
 }
 
 impl Scene {
-    pub(crate) async fn set() -> anyhow::Result<Self> {
+    pub(super) async fn set() -> anyhow::Result<Self> {
         let azure = LocalAzure::builder()
             .server(ServerChoice::Real)
             .postgres(|postgres| {
                 postgres
                     .role(PASSWORD_ROLE, RoleLogin::Scram(PASSWORD.to_owned()))
+                    .role(OPEN_ROLE, RoleLogin::Trust)
                     .setting("shared_buffers", "512MB")
+                    .setting("max_connections", "700")
             })
             .start()
             .await
@@ -55,37 +57,40 @@ impl Scene {
         );
         let grant = "grant select on all tables in schema public to public";
         postgres.execute(scene.database(), grant).await?;
+        let table = "create table bench_in (line text); grant insert on bench_in to public";
+        postgres.execute(scene.database(), table).await?;
         Ok(scene)
     }
 
     /// Says what is measured, and on what.
-    pub(crate) fn describe(&self) -> anyhow::Result<()> {
+    pub(super) fn describe(&self) -> anyhow::Result<()> {
         let version = self
             .postgres()?
             .psql(self.database(), "show server_version")?;
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         println!(
-            "PostgreSQL {}, {cores} cores, {BACKENDS} backends",
-            version.trim()
+            "PostgreSQL {}, {cores} cores, {} backends",
+            version.trim(),
+            crate::pooler::BACKENDS
         );
         println!("clients in plain on loopback, TLS to the server, name verified");
         Ok(())
     }
 
-    pub(crate) fn azure(&self) -> &LocalAzure {
+    pub(super) fn azure(&self) -> &LocalAzure {
         &self.azure
     }
 
-    pub(crate) fn database(&self) -> &str {
+    pub(super) fn database(&self) -> &str {
         self.azure.database()
     }
 
-    pub(crate) fn postgres(&self) -> anyhow::Result<&Postgres> {
+    pub(super) fn postgres(&self) -> anyhow::Result<&Postgres> {
         self.azure.real_postgres().context("a real PostgreSQL")
     }
 
     /// One of PostgreSQL's programs.
-    pub(crate) fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
+    pub(super) fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
         Ok(self.postgres()?.bin_directory().join(name))
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::client::{Client, Work};
 use super::poolers::ACCOUNT;
-use crate::poolers::Pooler;
+use crate::pooler::BACKENDS;
+use crate::pooler::Pooler;
 use crate::process::resident;
-use crate::scene::BACKENDS;
 
 /// What a pooler gives back it gives back soon.
 const SETTLE: Duration = Duration::from_secs(2);

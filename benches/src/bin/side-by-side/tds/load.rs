@@ -9,42 +9,19 @@ use tokio::task::JoinSet;
 
 use super::client::{Client, Work};
 use super::poolers::ACCOUNT;
-use crate::poolers::Pooler;
+use crate::pooler::Pooler;
 use crate::process::cpu_seconds;
+use crate::table::{Reading, Unit};
 
 /// A client that hears nothing for so long has been forgotten.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
-
-/// What a turn came to.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Turn {
-    /// Small answers.
-    Requests {
-        /// CPU time of the pooler for each, in microseconds.
-        microseconds: f64,
-        /// How many there were in a second.
-        per_second: f64,
-    },
-    /// Large ones.
-    Megabytes {
-        /// CPU time of the pooler for each, in microseconds.
-        microseconds: f64,
-        /// How many there were in a second.
-        per_second: f64,
-    },
-    /// Idle clients.
-    Memory {
-        /// Bytes of the pooler's for each.
-        bytes: f64,
-    },
-}
 
 /// Logs clients in, then lets them work.
 pub(super) async fn run(
     pooler: &Pooler,
     (work, clients): (Work, u32),
     seconds: u32,
-) -> anyhow::Result<Turn> {
+) -> anyhow::Result<Reading> {
     let mut ready = Vec::new();
     for _ in 0..clients {
         let login = async {
@@ -85,19 +62,11 @@ pub(super) async fn run(
     ended.context("a request without an answer")??;
     let elapsed = began.elapsed().as_secs_f64();
     let microseconds = (cpu_seconds(pooler.pid)? - before) * 1e6;
-    Ok(match work {
-        Work::Large => {
-            let megabytes = number(bytes) / 1e6;
-            Turn::Megabytes {
-                microseconds: microseconds / megabytes,
-                per_second: megabytes / elapsed,
-            }
-        }
-        _ => Turn::Requests {
-            microseconds: microseconds / number(requests),
-            per_second: number(requests) / elapsed,
-        },
-    })
+    let (unit, count) = match work {
+        Work::Large => (Unit::Megabyte, number(bytes) / 1e6),
+        _ => (Unit::Request, number(requests)),
+    };
+    Ok(Reading::new(unit, microseconds / count, count / elapsed))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

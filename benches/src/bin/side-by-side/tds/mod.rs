@@ -11,17 +11,16 @@ mod idle;
 mod load;
 mod poolers;
 mod server;
-mod table;
 
 use anyhow::Context as _;
 
 use crate::Arguments;
-use crate::poolers::Pooler;
+use crate::pooler::Pooler;
+use crate::table::{Cell, Reading, Row, Table, Unit};
 use client::Work;
-use load::{PATIENCE, Turn};
-use poolers::{CONTENDERS, Contender};
+use load::PATIENCE;
+use poolers::{CONTENDERS, Contender, PAIRS};
 use server::Server;
-use table::{Cell, Table};
 
 /// How many idle clients there are; more than that, tdspool does not take.
 const IDLE: u32 = 1_000;
@@ -72,32 +71,39 @@ const CASES: &[Case] = &[
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let server = Server::start().await?;
     let present = present().await?;
-    let mut table = Table::new(CONTENDERS);
+    let columns = CONTENDERS.iter().map(|one| one.name().to_owned());
+    let mut table = Table::new(columns.collect(), PAIRS.to_vec());
     // Memory is measured on processes that have done nothing else.
-    let name = format!("memory per idle client, {IDLE} clients");
     let mut cells = Vec::new();
     for &contender in CONTENDERS {
         cells.push(match present.contains(&contender) {
-            true => Cell::of(memory(contender, &server).await, contender),
-            false => Cell::Missing(contender),
+            true => Cell::of(memory(contender, &server).await, contender.name()),
+            false => contender.missing(),
         });
     }
-    let memory = (name, cells);
+    let memory = Row {
+        name: format!("memory per idle client, {IDLE} clients"),
+        cells,
+        bar: None,
+    };
     let mut running = Vec::new();
     for &contender in CONTENDERS {
         running.push(match present.contains(&contender) {
-            true => Some(contender.start(&server).await?),
-            false => None,
+            true => contender.start(&server).await.map(Some),
+            false => Ok(None),
         });
     }
     for case in CASES {
         eprintln!("{} ...", case.name);
         let cells = case.run(&running, arguments).await;
-        table.push(case.name.to_owned(), cells);
+        table.push(Row {
+            name: case.name.to_owned(),
+            cells,
+            bar: None,
+        });
     }
-    table.push(memory.0, memory.1);
-    println!("{table}");
-    Ok(())
+    table.push(memory);
+    arguments.publish("sqlserver", &table, 2)
 }
 
 /// Who is installed; says so, with versions.
@@ -126,28 +132,33 @@ async fn present() -> anyhow::Result<Vec<Contender>> {
     Ok(present)
 }
 
-async fn memory(contender: Contender, server: &Server) -> anyhow::Result<Vec<Turn>> {
+async fn memory(contender: Contender, server: &Server) -> anyhow::Result<Vec<Reading>> {
     eprintln!("memory, {} ...", contender.name());
     let pooler = contender.start(server).await?;
     let bytes = tokio::time::timeout(PATIENCE, idle::run(&pooler, IDLE)).await;
     let bytes = bytes.context("a client without an answer")??;
-    Ok(vec![Turn::Memory { bytes }])
+    Ok(vec![Reading::new(Unit::Client, bytes, f64::NAN)])
 }
 
 impl Case {
     /// Turn by turn.
-    async fn run(&self, running: &[Option<Pooler>], arguments: &Arguments) -> Vec<Cell> {
-        let mut turns: Vec<anyhow::Result<Vec<Turn>>> = Vec::new();
+    async fn run(
+        &self,
+        running: &[anyhow::Result<Option<Pooler>>],
+        arguments: &Arguments,
+    ) -> Vec<Cell> {
+        let mut turns: Vec<anyhow::Result<Vec<Reading>>> = Vec::new();
         for pooler in running {
             // Caches and backends warm up.
             turns.push(match pooler {
-                Some(pooler) => self.turn(pooler, 1).await.map(|_| Vec::new()),
-                None => Ok(Vec::new()),
+                Ok(Some(pooler)) => self.turn(pooler, 1).await.map(|_| Vec::new()),
+                Ok(None) => Ok(Vec::new()),
+                Err(error) => Err(anyhow::anyhow!("{error:#}")),
             });
         }
-        for _ in 0..arguments.turns {
+        for _ in 0..arguments.rounds {
             for (pooler, so_far) in running.iter().zip(&mut turns) {
-                let (Some(pooler), Ok(done)) = (pooler, &mut *so_far) else {
+                let (Ok(Some(pooler)), Ok(done)) = (pooler, &mut *so_far) else {
                     continue;
                 };
                 match self.turn(pooler, arguments.seconds).await {
@@ -158,13 +169,13 @@ impl Case {
         }
         let each = CONTENDERS.iter().zip(running).zip(turns);
         each.map(|((&contender, pooler), turns)| match pooler {
-            Some(_) => Cell::of(turns, contender),
-            None => Cell::Missing(contender),
+            Ok(None) => contender.missing(),
+            _ => Cell::of(turns, contender.name()),
         })
         .collect()
     }
 
-    async fn turn(&self, pooler: &Pooler, seconds: u32) -> anyhow::Result<Turn> {
+    async fn turn(&self, pooler: &Pooler, seconds: u32) -> anyhow::Result<Reading> {
         load::run(pooler, (self.work, self.clients), seconds).await
     }
 }

@@ -14,7 +14,8 @@ use tokio::process::Command;
 use super::client::{Client, Work};
 use super::greeting::Account;
 use super::server::Server;
-use crate::poolers::Pooler;
+use crate::pooler::Pooler;
+use crate::table::Cell;
 
 /// What is between a pooler and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,9 @@ pub(crate) const CONTENDERS: &[Contender] = &[
     Contender::Haproxy,
 ];
 
+/// Who is measured against whom, by column.
+pub(crate) const PAIRS: &[(usize, usize)] = &[(0, 2), (1, 2), (1, 3)];
+
 /// For whom every pooler lets in.
 pub(crate) const ACCOUNT: Account = Account {
     user: "bench",
@@ -68,6 +72,14 @@ impl Contender {
             Self::Tdspool => Some("freetds-bin"),
             Self::Haproxy => Some("haproxy"),
         }
+    }
+
+    /// What its cells say if it is not installed.
+    pub(crate) fn missing(self) -> Cell {
+        Cell::Not(format!(
+            "apt-get install {}",
+            self.package().unwrap_or_default()
+        ))
     }
 
     /// Its version, `None` if it is not installed.

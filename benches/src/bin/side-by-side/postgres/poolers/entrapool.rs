@@ -1,14 +1,15 @@
 //! The product's binary, from the same build as this program.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 use tokio::process::Command;
 use url::form_urlencoded::Serializer;
 
-use super::{Pooler, directory, free_address};
-use crate::scene::{BACKENDS, Scene};
+use super::Scene;
+use crate::pooler::{BACKENDS, Pooler, directory, free_address};
 
-pub(crate) async fn start(scene: &Scene) -> anyhow::Result<Pooler> {
-    let us = std::env::current_exe().context("cannot find this program")?;
+pub(super) fn spawn(scene: &Scene) -> anyhow::Result<Pooler> {
     let address = free_address()?;
     let azure = scene.azure();
     let keys = Serializer::new(String::new())
@@ -17,7 +18,7 @@ pub(crate) async fn start(scene: &Scene) -> anyhow::Result<Pooler> {
         .append_pair("server_name", "localhost")
         .append_pair("ca_file", &azure.ca_file().to_string_lossy())
         .append_pair("listen", &address.to_string())
-        .append_pair("pool_mode", "transaction")
+        .append_pair("pool_mode", "auto")
         .append_pair("pool_size", &BACKENDS.to_string())
         .append_pair("max_clients", "20000")
         .finish();
@@ -27,14 +28,14 @@ pub(crate) async fn start(scene: &Scene) -> anyhow::Result<Pooler> {
         azure.postgres_addr(),
         azure.database()
     );
-    let mut command = Command::new(us.with_file_name("entrapool"));
-    command.args(["--http", "127.0.0.1:0"]).arg(route);
-    Pooler::start(
-        "entrapool".to_owned(),
-        address,
-        command,
-        directory()?,
-        scene,
-    )
-    .await
+    let mut command = Command::new(program()?);
+    command
+        .args(["--http", "127.0.0.1:0", "--workers", "1"])
+        .arg(route);
+    Pooler::spawn("entrapool".to_owned(), address, command, directory()?)
+}
+
+pub(super) fn program() -> anyhow::Result<PathBuf> {
+    let us = std::env::current_exe().context("cannot find this program")?;
+    Ok(us.with_file_name("entrapool"))
 }

@@ -6,16 +6,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use entrapool_emulator::postgres::{Account, find_installation};
 use tokio::process::Command;
 
-use super::{Pooler, directory, free_address};
-use crate::scene::{BACKENDS, PASSWORD, PASSWORD_ROLE, Scene};
+use super::Scene;
+use crate::pooler::{BACKENDS, Pooler, directory, free_address};
+use crate::postgres::scene::{PASSWORD, PASSWORD_ROLE};
 
-pub(crate) async fn start(scene: &Scene) -> anyhow::Result<Pooler> {
-    let program = std::env::var_os("PGBOUNCER").unwrap_or_else(|| OsString::from("pgbouncer"));
-    let version = version(&program).await?;
+pub(super) fn spawn(scene: &Scene) -> anyhow::Result<Pooler> {
     let account = find_installation()?.account;
     let address = free_address()?;
     let directory = directory()?;
@@ -27,12 +26,16 @@ pub(crate) async fn start(scene: &Scene) -> anyhow::Result<Pooler> {
     for (path, mode) in [(directory.path(), 0o755), (&ca_file, 0o644), (&file, 0o600)] {
         lend(path, mode, account)?;
     }
-    let mut command = Command::new(program);
+    let mut command = Command::new(program());
     command.arg("--quiet").arg(&file);
     if let Some(account) = account {
         command.uid(account.uid).gid(account.gid);
     }
-    Pooler::start(version, address, command, directory, scene).await
+    Pooler::spawn("PgBouncer".to_owned(), address, command, directory)
+}
+
+pub(super) fn program() -> OsString {
+    std::env::var_os("PGBOUNCER").unwrap_or_else(|| OsString::from("pgbouncer"))
 }
 
 fn configuration(scene: &Scene, port: u16, ca_file: &Path) -> String {
@@ -65,19 +68,4 @@ fn lend(path: &Path, mode: u32, account: Option<Account>) -> anyhow::Result<()> 
         std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid)).with_context(why)?;
     }
     Ok(())
-}
-
-/// `PgBouncer 1.18.0`.
-async fn version(program: &OsString) -> anyhow::Result<String> {
-    let output = Command::new(program).arg("--version").output().await;
-    let output = output
-        .with_context(|| format!("cannot run {}; is it installed?", program.to_string_lossy()))?;
-    ensure!(
-        output.status.success(),
-        "pgbouncer --version: {}",
-        output.status
-    );
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let first = text.lines().next().unwrap_or("PgBouncer");
-    Ok(first.to_owned())
 }

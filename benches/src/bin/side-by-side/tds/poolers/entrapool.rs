@@ -10,8 +10,8 @@ use tokio::process::Command;
 use url::form_urlencoded::Serializer;
 
 use super::{ACCOUNT, Leg, Server};
-use crate::poolers::{Pooler, directory, free_address};
-use crate::scene::BACKENDS;
+use crate::pooler::BACKENDS;
+use crate::pooler::{Pooler, directory, free_address};
 use crate::tds::greeting::DATABASE;
 
 pub(super) fn spawn(server: &Server, leg: Leg) -> anyhow::Result<Pooler> {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::process::Command;
 
 use super::Server;
-use crate::poolers::{Pooler, directory, free_address};
+use crate::pooler::{Pooler, directory, free_address};
 
 pub(super) fn spawn(server: &Server) -> anyhow::Result<Pooler> {
     let address = free_address()?;

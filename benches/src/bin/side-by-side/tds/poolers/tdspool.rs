@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use tokio::process::Command;
 
 use super::{ACCOUNT, Server};
-use crate::poolers::{Pooler, directory, free_address};
-use crate::scene::BACKENDS;
+use crate::pooler::BACKENDS;
+use crate::pooler::{Pooler, directory, free_address};
 use crate::tds::greeting::DATABASE;
 
 pub(super) fn spawn(server: &Server) -> anyhow::Result<Pooler> {
