@@ -338,6 +338,6 @@ pub(super) fn stale(ago: Duration) -> Failure {
     Failure::new(
         FailureClass::Stale,
         format!("the source gave a token that expired {} ago", Span(ago)),
-        "check the clock of this machine; a source that keeps old tokens is asked again",
+        advice::STALE,
     )
 }

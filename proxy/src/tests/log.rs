@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Level, text and remedy.
-pub(super) const EVENTS: [(&str, &str, &str); 22] = [
+pub(super) const EVENTS: [(&str, &str, &str); 23] = [
     (
         "error",
         "the token has expired and there is no new one: logins to the server fail, open sessions go on",
@@ -87,6 +87,11 @@ pub(super) const EVENTS: [(&str, &str, &str); 22] = [
         "warn",
         "the server did not take a cancel request",
         "The same.",
+    ),
+    (
+        "warn",
+        "the service manager can't be told that we are ready",
+        "systemd waits and then ends the service: is `NOTIFY_SOCKET` reachable from inside the unit's restrictions?",
     ),
     (
         "error",
