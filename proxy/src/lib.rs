@@ -19,3 +19,6 @@ pub mod session;
 pub mod status;
 pub mod tds;
 pub mod upstream;
+
+#[cfg(test)]
+mod tests;

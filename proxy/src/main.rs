@@ -1,12 +1,13 @@
 //! The program: arguments become a configuration, which becomes an [`App`], which runs.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use entrapool::app::{App, Operation};
-use entrapool::config::cli::{Cli, CliOptions, Command, DoctorOptions, Exit};
+use entrapool::config::cli::{self, Cli, CliOptions, Command, DoctorOptions, Exit};
 use entrapool::config::{self, CtlOptions, Loaded, ProcessEnvironment, Supervisor};
 use entrapool::doctor::{self, Look};
 use entrapool::{ctl, log};
@@ -21,6 +22,14 @@ fn main() -> ExitCode {
             loaded(&options).map_or_else(|exit| exit, |loaded| check(&loaded))
         }
         Command::Ctl(options) => operate(&options),
+        Command::Completions { shell } => {
+            // A reader that has seen enough (`| head`) is no failure of ours to tell of.
+            match cli::completions(shell, &mut std::io::stdout().lock()) {
+                Ok(()) => Exit::Clean,
+                Err(_) => Exit::Failure,
+            }
+        }
+        Command::Man { directory } => manual(&directory),
         Command::Doctor(options) => examine(&options),
     };
     ExitCode::from(exit.code())
@@ -64,6 +73,26 @@ fn operate(options: &CtlOptions) -> Exit {
         }
         Err(error) => {
             eprintln!("the runtime could not be started: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+fn manual(directory: &Path) -> Exit {
+    match cli::manual(directory) {
+        Ok(pages) => {
+            let mut out = std::io::stdout().lock();
+            for page in pages {
+                // A reader that has seen enough is no failure.
+                let _ = writeln!(out, "{}", page.display());
+            }
+            Exit::Clean
+        }
+        Err(error) => {
+            eprintln!(
+                "the manual can't be written to {}: {error}",
+                directory.display()
+            );
             Exit::Failure
         }
     }

@@ -214,3 +214,33 @@ driver!(postgres_js: node("postgres_client.mjs"));
 driver!(jdbc: java());
 driver!(pgx: pgx(directory().path()));
 driver!(psql: psql(directory().path()));
+driver!(tools: python("tools_client.py"));
+
+/// Rails' ActiveRecord, which only a full test installs.
+mod rails {
+    use super::*;
+
+    fn rails() -> Command {
+        let mut command = Command::new("ruby");
+        command.arg(program("rails_client.rb"));
+        command
+    }
+
+    #[tokio::test]
+    #[ignore = "needs Ruby: only in a full test"]
+    async fn auto() {
+        run(Mode::Auto, rails()).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs Ruby: only in a full test"]
+    async fn transaction() {
+        run(Mode::Transaction, rails()).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs Ruby: only in a full test"]
+    async fn session() {
+        run(Mode::Session, rails()).await;
+    }
+}

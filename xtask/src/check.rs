@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use crate::dependencies;
 use crate::laws;
 use crate::report::Report;
 use crate::tree::{self, cargo};
@@ -30,5 +31,6 @@ pub(crate) fn laws(report: &mut Report) -> anyhow::Result<()> {
         let lines: Vec<_> = breaches.iter().map(ToString::to_string).collect();
         bail!("{}", lines.join("\n"))
     })?;
+    report.step("dependencies", dependencies::check)?;
     Ok(())
 }

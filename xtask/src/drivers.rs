@@ -15,7 +15,8 @@ const PINS: &str = "proxy/tests/drivers";
 
 /// Every driver in every pool mode.
 pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
-    if report.step("components", || machine::ensure(machine::FOR_TESTS))? && prepare(report)? {
+    let components = [machine::FOR_TESTS, machine::FOR_ALL_DRIVERS].concat();
+    if report.step("components", || machine::ensure(&components))? && prepare(report)? {
         let test = [
             "test",
             "-p",

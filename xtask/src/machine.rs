@@ -181,6 +181,13 @@ pub(crate) const FOR_FIREWALLS: &[Component] = &[
     },
 ];
 
+/// For the drivers of a full test.
+pub(crate) const FOR_ALL_DRIVERS: &[Component] = &[Component {
+    name: "Ruby with ActiveRecord and pg",
+    packages: &["ruby", "ruby-activerecord", "ruby-pg"],
+    present: || succeeds("ruby", &["-e", "require 'active_record'; require 'pg'"]),
+}];
+
 /// For comparing; `PGBOUNCER` names another binary.
 pub(crate) const FOR_BENCHES: &[Component] = &[
     FOR_TESTS[0],

@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod deny;
+mod dependencies;
 mod deploy;
 mod docs;
 mod drivers;
@@ -94,4 +95,14 @@ fn run(chore: &Chore) -> anyhow::Result<ExitCode> {
         Chore::Laws => check::laws(&mut report)?,
     }
     Ok(report.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_help_is_sound() {
+        super::Arguments::command().debug_assert();
+    }
 }

@@ -12,6 +12,7 @@ pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
     if full {
         components.extend(machine::FOR_FUZZING);
         components.extend(machine::FOR_FIREWALLS);
+        components.extend(machine::FOR_ALL_DRIVERS);
     }
     if !report.step("components", || machine::ensure(&components))? {
         return Ok(());

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod login;
 pub mod message;
 pub mod probe;
+pub mod refusal;
 pub mod scan;
 pub mod settings;
 pub mod startup;

@@ -11,6 +11,7 @@ pub mod packet;
 pub mod prelogin;
 pub mod probe;
 mod reader;
+pub mod refusal;
 pub mod scan;
 pub mod settings;
 pub mod statements;

@@ -3,10 +3,13 @@
 //! `main` parses [`Cli`] and hands [`CliOptions`] to [`super::load`]. Values stay text in here,
 //! so that a bad one is reported together with those of the other sources.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
+pub use self::pages::{completions, manual};
 use super::ctl::CtlOptions;
 use super::error::Place;
 use super::key::{Described, Scope};
@@ -15,6 +18,8 @@ use super::reference::{long_help, short_help};
 use super::route_url::RouteUrl;
 use super::settings::{Raw, Settings};
 use super::shape::{Shape, Span};
+
+mod pages;
 
 /// Connection-pooling sidecar for databases with Microsoft Entra identities.
 ///
@@ -58,6 +63,18 @@ pub enum Command {
     /// Walk the path to each server step by step; say where it breaks and what to try
     #[command(after_help = short_help(), after_long_help = long_help())]
     Doctor(DoctorOptions),
+    /// Print the script that makes a shell complete entrapool's command line
+    #[command(after_help = "Example, for bash: source <(entrapool completions bash)")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a directory, for those who make packages
+    #[command(hide = true)]
+    Man {
+        /// Where entrapool.1 and the others go
+        directory: PathBuf,
+    },
 }
 
 /// What `doctor` takes: what `run` takes, where a ROUTE may also be the name of a route of the

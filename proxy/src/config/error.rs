@@ -88,7 +88,10 @@ impl ConfigErrors {
         self.errors.is_empty()
     }
 
+    #[track_caller]
     pub(super) fn add(&mut self, place: &Place, message: impl Into<String>) {
+        #[cfg(test)]
+        super::tests::told::made_at(std::panic::Location::caller());
         self.errors.push(ConfigError {
             place: place.clone(),
             message: message.into(),

@@ -36,7 +36,7 @@ mod users;
 mod variables;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use azure_host::is_azure_server;
 pub use cli::CliOptions;

@@ -178,6 +178,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports that a key should have been written.
+    #[track_caller]
     pub(super) fn miss(&mut self, key: &dyn Described, advice: &str) {
         let place = self.place(key);
         self.errors
@@ -185,6 +186,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports something about a key, at its place.
+    #[track_caller]
     pub(super) fn reject(&mut self, key: &dyn Described, message: impl std::fmt::Display) {
         let place = self.place(key);
         if place.names_key() {

@@ -20,7 +20,10 @@ use super::span::{SpanError, format_span, parse_span};
 pub(super) struct Problem(String);
 
 impl Problem {
+    #[track_caller]
     pub(super) fn new(message: impl Into<String>) -> Self {
+        #[cfg(test)]
+        super::tests::told::made_at(std::panic::Location::caller());
         Self(message.into())
     }
 }
@@ -58,16 +61,18 @@ impl Shape for Span {
             other => return Err(wrong_type(other, "a length of time such as \"30s\"")),
         };
         let span = parse_span(&text).map_err(|error| match error {
-            SpanError::NoUnit => Problem(format!(
+            SpanError::NoUnit => Problem::new(format!(
                 "\"{text}\" {error}; write \"{text}s\", \"{text}min\" or \"{text}ms\""
             )),
-            SpanError::NotASpan => Problem(format!(
+            SpanError::NotASpan => Problem::new(format!(
                 "\"{text}\" {error}; write it like \"500ms\", \"30s\", \"10min\" or \"1h30m\""
             )),
-            SpanError::TooLong => Problem(format!("\"{text}\" {error}; allowed: {}", self.range())),
+            SpanError::TooLong => {
+                Problem::new(format!("\"{text}\" {error}; allowed: {}", self.range()))
+            }
         })?;
         if span < self.min || span > self.max {
-            return Err(Problem(format!(
+            return Err(Problem::new(format!(
                 "\"{text}\" is out of range; allowed: {}",
                 self.range()
             )));
@@ -92,7 +97,7 @@ impl Shape for Count {
     fn read(&self, raw: &Raw) -> Result<u32, Problem> {
         let number = match raw {
             Raw::Text(text) => text.parse::<i64>().map_err(|_| {
-                Problem(format!("\"{text}\" is not a whole number; {}", self.hint()))
+                Problem::new(format!("\"{text}\" is not a whole number; {}", self.hint()))
             })?,
             Raw::Integer(number) => *number,
             other => return Err(wrong_type(other, "a whole number")),
@@ -100,7 +105,7 @@ impl Shape for Count {
         u32::try_from(number)
             .ok()
             .filter(|count| (self.min..=self.max).contains(count))
-            .ok_or_else(|| Problem(format!("{number} is out of range; {}", self.hint())))
+            .ok_or_else(|| Problem::new(format!("{number} is out of range; {}", self.hint())))
     }
 
     fn range(&self) -> String {
@@ -125,7 +130,7 @@ impl Shape for Flag {
             Raw::Boolean(flag) => Ok(*flag),
             Raw::Text(text) => text
                 .parse()
-                .map_err(|_| Problem(format!("\"{text}\" is not \"true\" or \"false\""))),
+                .map_err(|_| Problem::new(format!("\"{text}\" is not \"true\" or \"false\""))),
             other => Err(wrong_type(other, "true or false")),
         }
     }
@@ -155,7 +160,7 @@ impl<T: Copy + Sync> Shape for Choice<T> {
             .copied()
             .find(|value| (self.word)(*value) == text)
             .ok_or_else(|| {
-                Problem(format!(
+                Problem::new(format!(
                     "\"{text}\" is not known; allowed: {}",
                     self.range()
                 ))
@@ -249,7 +254,7 @@ impl Shape for Address {
             return Err(wrong_type(raw, "an address such as \"127.0.0.1:9464\""));
         };
         text.parse().map_err(|_| {
-            Problem(format!(
+            Problem::new(format!(
                 "\"{text}\" is not an IP address with a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\""
             ))
         })
@@ -274,14 +279,14 @@ impl Shape for LogFilter {
         for directive in text.split(',') {
             let bare = !directive.contains('=');
             if bare && !LEVELS.contains(&directive.to_ascii_lowercase().as_str()) {
-                return Err(Problem(format!(
+                return Err(Problem::new(format!(
                     "\"{directive}\" is not a level; allowed: {}",
                     self.range()
                 )));
             }
         }
         EnvFilter::try_new(&text)
-            .map_err(|error| Problem(format!("\"{text}\" is not a filter: {error}")))?;
+            .map_err(|error| Problem::new(format!("\"{text}\" is not a filter: {error}")))?;
         Ok(text)
     }
 
@@ -313,7 +318,7 @@ pub(super) fn wrong_type(raw: &Raw, wanted: &str) -> Problem {
         Raw::ListWithNumbers(_) => "a list with numbers in it",
         Raw::Other(kind) => kind,
     };
-    Problem(format!("{kind} is given, but {wanted} is expected"))
+    Problem::new(format!("{kind} is given, but {wanted} is expected"))
 }
 
 /// Every text may end up in a protocol field or a log line, where control characters do harm.
@@ -322,7 +327,7 @@ pub(super) fn check_text(text: &str, max: usize) -> Result<(), Problem> {
         return Err(Problem::new("is empty; give a value, or leave it out"));
     }
     if text.len() > max {
-        return Err(Problem(format!(
+        return Err(Problem::new(format!(
             "has {} bytes, but at most {max} are allowed",
             text.len()
         )));

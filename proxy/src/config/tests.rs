@@ -8,6 +8,7 @@ mod precedence;
 mod round_trip;
 mod routes;
 mod sqlserver;
+pub(crate) mod told;
 mod urls;
 mod values;
 

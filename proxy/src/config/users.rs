@@ -62,13 +62,17 @@ fn read_user(text: &str) -> Result<User, Problem> {
 
 /// The numbers of users, sorted, each once.
 pub(super) fn numbers(users: &[User]) -> Result<Vec<u32>, Problem> {
+    numbers_by(users, FILE)
+}
+
+pub(super) fn numbers_by(users: &[User], file: &str) -> Result<Vec<u32>, Problem> {
     let has_names = users.iter().any(|user| matches!(user, User::Name(_)));
-    let passwd = match has_names.then(|| std::fs::read_to_string(FILE)) {
+    let passwd = match has_names.then(|| std::fs::read_to_string(file)) {
         None => String::new(),
         Some(Ok(text)) => text,
         Some(Err(error)) => {
             return Err(Problem::new(format!(
-                "{FILE} can't be read ({error}); write users by number"
+                "{file} can't be read ({error}); write users by number"
             )));
         }
     };

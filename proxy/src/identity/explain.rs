@@ -173,32 +173,52 @@ fn managed_hint(assignment: Assignment) -> &'static str {
     }
 }
 
-/// The codes that people meet (facts: entra 1.5, 2.4).
+/// The codes that people meet (facts: entra 1.5, 2.4), and what to try.
+pub(super) const ENTRA_CODES: [(&[u32], &str); 9] = [
+    (
+        &[700_024],
+        "the federated token is not valid now: is its file still rotated, is the clock right?",
+    ),
+    (
+        &[70_021, 700_211, 700_212, 700_213],
+        "no federated credential of the identity matches: compare issuer, subject \
+         (system:serviceaccount:NAMESPACE:NAME) and audience (api://AzureADTokenExchange)",
+    ),
+    (
+        &[7_000_215],
+        "the client secret is wrong: use the secret's value, not its id",
+    ),
+    (
+        &[7_000_222],
+        "the client secret has expired: make a new one",
+    ),
+    (
+        &[700_016],
+        "the tenant has no application with this client_id: check AZURE_CLIENT_ID and AZURE_TENANT_ID",
+    ),
+    (&[7_000_112], "the application is disabled in the tenant"),
+    (
+        &[90_002],
+        "there is no such tenant: check AZURE_TENANT_ID and the cloud",
+    ),
+    (
+        &[50_001, 500_011],
+        "the tenant does not know the database resource: check the cloud setting",
+    ),
+    (
+        &[53_003],
+        "a Conditional Access policy blocks the application",
+    ),
+];
+
 fn entra_hint(codes: &[u32]) -> &'static str {
-    let hint = |code: &u32| match code {
-        700_024 => Some(
-            "the federated token is not valid now: is its file still rotated, is the clock right?",
-        ),
-        70_021 | 700_211 | 700_212 | 700_213 => Some(
-            "no federated credential of the identity matches: compare issuer, subject \
-             (system:serviceaccount:NAMESPACE:NAME) and audience (api://AzureADTokenExchange)",
-        ),
-        7_000_215 => Some("the client secret is wrong: use the secret's value, not its id"),
-        7_000_222 => Some("the client secret has expired: make a new one"),
-        700_016 => Some(
-            "the tenant has no application with this client_id: check AZURE_CLIENT_ID and AZURE_TENANT_ID",
-        ),
-        7_000_112 => Some("the application is disabled in the tenant"),
-        90_002 => Some("there is no such tenant: check AZURE_TENANT_ID and the cloud"),
-        50_001 | 500_011 => {
-            Some("the tenant does not know the database resource: check the cloud setting")
-        }
-        53_003 => Some("a Conditional Access policy blocks the application"),
-        _ => None,
+    let known = |code: &u32| {
+        let entry = ENTRA_CODES.iter().find(|(codes, _)| codes.contains(code));
+        entry.map(|(_, hint)| *hint)
     };
     codes
         .iter()
-        .find_map(hint)
+        .find_map(known)
         .unwrap_or(advice::ENTRA_REJECTED)
 }
 

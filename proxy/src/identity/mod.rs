@@ -19,7 +19,7 @@ mod refresh;
 mod schedule;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod token;
 mod transport;
 

@@ -117,10 +117,7 @@ impl Refresher {
         let begun = Instant::now();
         let outcome = timeout(LONGEST_ATTEMPT, self.source.fetch())
             .await
-            .unwrap_or_else(|_| {
-                let message = format!("no answer within {}", Span(LONGEST_ATTEMPT));
-                Err(Failure::new(FailureClass::Timeout, message, ""))
-            });
+            .unwrap_or_else(|_| Err(no_answer()));
         let took = begun.elapsed();
         let now = self.clock.now();
         let delay = match outcome {
@@ -146,12 +143,7 @@ impl Refresher {
         let lifetime = match expires_at.duration_since(now) {
             Ok(lifetime) if !lifetime.is_zero() => lifetime,
             _ => {
-                let ago = Span(now.duration_since(expires_at).unwrap_or_default());
-                return Err(Failure::new(
-                    FailureClass::Stale,
-                    format!("the source gave a token that expired {ago} ago"),
-                    advice::STALE,
-                ));
+                return Err(stale(now.duration_since(expires_at).unwrap_or_default()));
             }
         };
         // Another token of the same expiry continues the life that began with the first one.
@@ -345,4 +337,22 @@ impl Refresher {
             .as_ref()
             .and_then(|token| token.lifetime())
     }
+}
+
+/// The source does not come to an end.
+pub(super) fn no_answer() -> Failure {
+    Failure::new(
+        FailureClass::Timeout,
+        format!("no answer within {}", Span(LONGEST_ATTEMPT)),
+        "it is asked again by itself",
+    )
+}
+
+/// The source's token had expired so long ago.
+pub(super) fn stale(ago: Duration) -> Failure {
+    Failure::new(
+        FailureClass::Stale,
+        format!("the source gave a token that expired {} ago", Span(ago)),
+        advice::STALE,
+    )
 }

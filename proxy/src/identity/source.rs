@@ -18,6 +18,8 @@ use azure_core::http::{ClientOptions, RetryOptions, Transport, UserAgentOptions}
 use zeroize::Zeroizing;
 
 pub(super) use az_cli::AzCli;
+#[cfg(test)]
+pub(super) use az_cli::HINT as AZ_CLI_HINT;
 pub(super) use managed::ManagedIdentity;
 pub(super) use password_file::PasswordFile;
 pub(super) use principal::{Proof, ServicePrincipal};

@@ -6,3 +6,6 @@ mod refresh;
 pub(super) mod script;
 mod sources;
 mod stand_in;
+mod told;
+
+pub(crate) use told::{lacks, no_token, refusals, sources};

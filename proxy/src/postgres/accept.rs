@@ -217,13 +217,10 @@ async fn log_in(route: &Arc<Route>, client: &mut Socket) -> Result<Entrance, Ref
         0 | 1 => KeyLength::Short,
         _ => KeyLength::Long,
     };
-    let registered = route.registry.register(length, origin).map_err(|error| {
-        let report = Report::fatal(
-            "58000",
-            format!("entrapool: the system has no randomness: {error}"),
-        );
-        Refused::new(Cause::Internal, report)
-    })?;
+    let registered = route
+        .registry
+        .register(length, origin)
+        .map_err(|error| Refused::new(Cause::Internal, report::no_randomness(&error)))?;
     let reports = match pool.shared().greeting(&settings) {
         Some(reports) => reports,
         None => {
@@ -275,12 +272,7 @@ fn refused_startup(error: &StartupError) -> Refused {
             words: Words::Http,
         };
     }
-    let report = Report::fatal(error.sqlstate(), format!("entrapool: {error}"));
-    let report = match error {
-        StartupError::DirectTls => report.hint("Use sslmode=disable or prefer: the connection to entrapool does not leave this machine."),
-        _ => report,
-    };
-    Refused::new(Cause::Malformed, report)
+    Refused::new(Cause::Malformed, report::bad_startup(error))
 }
 
 fn gone<T>(result: std::io::Result<T>) -> Result<T, Refused> {

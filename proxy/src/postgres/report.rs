@@ -11,6 +11,7 @@ use entrapool_protocol::postgres::Violation;
 use entrapool_protocol::postgres::error::ServerError;
 use entrapool_protocol::postgres::login::{LoginError, SslRefused};
 use entrapool_protocol::postgres::message::Report;
+use entrapool_protocol::postgres::startup::StartupError;
 
 use super::fanout::Lost;
 use crate::config::HostPort;
@@ -299,11 +300,17 @@ pub(super) fn server_malformed(violation: &Violation) -> Report {
 
 /// The client broke the protocol.
 pub(super) fn client_malformed(violation: &Violation) -> Report {
-    let code = match violation {
-        Violation::TooLarge { .. } => "54000",
-        _ => "08P01",
+    let (code, hint) = match violation {
+        Violation::TooLarge { .. } => (
+            "54000",
+            "Make the statement shorter, or let the driver prepare it without a name.",
+        ),
+        _ => (
+            "08P01",
+            "The connection is closed. This is a fault of the client's driver or of entrapool.",
+        ),
     };
-    Report::fatal(code, format!("entrapool: {violation}"))
+    Report::fatal(code, format!("entrapool: {violation}")).hint(hint)
 }
 
 /// The settings that the client asked for at its start can't be had.
@@ -359,3 +366,34 @@ pub(super) fn killed() -> Report {
         "terminating connection due to administrator command",
     )
 }
+
+/// The first packet is no client's of ours.
+pub(super) fn bad_startup(error: &StartupError) -> Report {
+    let hint = match error {
+        StartupError::DirectTls => {
+            "Use sslmode=disable or prefer: the connection to entrapool does not leave this machine."
+        }
+        StartupError::Http => {
+            "entrapool serves HTTP (metrics and probes) on another port: see --http."
+        }
+        StartupError::Length(_) | StartupError::Layout(_) => {
+            "Point a PostgreSQL client at this port, and other clients elsewhere."
+        }
+        StartupError::Version(..) => "Use a driver of PostgreSQL 7.4 or later.",
+        StartupError::NoUser => "Set any user name in the client: it is not looked at.",
+        StartupError::Options(_) => "Leave the rest out of options (PGOPTIONS).",
+    };
+    Report::fatal(error.sqlstate(), format!("entrapool: {error}")).hint(hint)
+}
+
+/// The system has no randomness for a session's key.
+pub(super) fn no_randomness(error: &impl fmt::Display) -> Report {
+    Report::fatal(
+        "58000",
+        format!("entrapool: the system has no randomness: {error}"),
+    )
+    .hint("The kernel's getrandom must work: look at the container's seccomp profile.")
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -18,6 +18,8 @@ mod trial;
 
 pub use accept::serve;
 pub(crate) use recover::Unfit;
+#[cfg(test)]
+pub(crate) use report::tests as told;
 pub(crate) use report::{Failed, hint};
 pub use route::{Route, RouteError};
 pub(crate) use trial::{Secured, Session, Trial};

@@ -292,6 +292,7 @@ pub(super) fn shutting_down() -> Report {
 /// An operator has ended the session.
 pub(super) fn killed() -> Report {
     Report::fatal(KILLED, "The session was ended by an operator of entrapool.")
+        .hint("Connect again; if it was drain.max_wait, make transactions shorter.")
 }
 
 /// The server went away while the client had it.
@@ -337,7 +338,9 @@ pub(super) fn bad_prelogin(error: &PreloginError) -> Report {
         PreloginError::Postgres => {
             report.hint("Point the client at the port of a postgres:// ROUTE.")
         }
-        PreloginError::Violation(_) => report,
+        PreloginError::Violation(_) => {
+            report.hint("Point a client of SQL Server at this port, and other clients elsewhere.")
+        }
     }
 }
 
@@ -347,7 +350,9 @@ pub(super) fn bad_login(refusal: &LoginRefusal) -> Report {
     match refusal {
         LoginRefusal::Integrated => report.hint("Use SQL Server authentication with any user and any password: entrapool logs in with its own identity."),
         LoginRefusal::Version(_) => report.hint("Use a driver of SQL Server 2000 or later; for FreeTDS, set \"tds version\" to 7.4."),
-        _ => report,
+        LoginRefusal::Layout(_) => report.hint("This is a fault of the client's driver or of entrapool."),
+        LoginRefusal::ChangePassword => report.hint("Change a login's password on the server itself; here any password does."),
+        LoginRefusal::AttachFile | LoginRefusal::UserInstance => report.hint("Leave it out of the connection string."),
     }
 }
 
@@ -399,4 +404,8 @@ pub(super) fn no_randomness(error: &impl fmt::Display) -> Report {
         TRY_AGAIN,
         format!("entrapool: the system has no randomness: {error}."),
     )
+    .hint("The kernel's getrandom must work: look at the container's seccomp profile.")
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

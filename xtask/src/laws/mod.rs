@@ -1,9 +1,10 @@
 //! The laws of `docs/architecture.md`, kept by reading the tree: which module may import which,
 //! who reads the environment or a clock, what a crate may depend on, how long a file may be. And
-//! that the tests exist which a document claims.
+//! that the tests exist which a document claims, and the commands of documents are known.
 //!
 //! Text is read, not compiled: a breach hidden in a macro or behind a re-export is not found.
 
+mod commands;
 mod imports;
 mod manifests;
 mod scan;
@@ -55,6 +56,7 @@ pub(crate) fn breaches(root: &Path) -> anyhow::Result<Vec<Breach>> {
         }
     }
     breaches.extend(situations::check(root)?);
+    breaches.extend(commands::check(root)?);
     Ok(breaches)
 }
 

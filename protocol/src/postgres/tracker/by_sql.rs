@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::front::Action;
-use super::named::duplicate_statement;
 use super::{Change, Tracker, message, statements};
 use crate::postgres::frame::Header;
 use crate::postgres::ledger::{Fate, Kind};
+use crate::postgres::refusal;
 use crate::postgres::scan::{Named, Verb, named};
 use crate::postgres::statements::{Statements, text_of};
 
@@ -40,7 +40,7 @@ impl Tracker {
         let parses = !self.scratch.is_empty();
         let fate = match verb {
             Verb::Prepare if header.tag == b'Q' => {
-                self.replace_next("42P05", &duplicate_statement(name));
+                self.replace_next("42P05", &refusal::duplicate_statement(name));
                 Fate::Replace
             }
             _ => Fate::Forward,
@@ -136,7 +136,7 @@ impl Tracker {
         let Some(name) = self.unnamed.takes.as_ref().filter(|_| is_ours) else {
             return Fate::Forward;
         };
-        let report = duplicate_statement(name);
+        let report = refusal::duplicate_statement(name);
         self.replace_next("42P05", &report);
         Fate::Replace
     }

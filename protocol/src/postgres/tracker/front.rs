@@ -6,7 +6,7 @@ use crate::postgres::Violation;
 use crate::postgres::effect::Effects;
 use crate::postgres::frame::{HEADER, Header};
 use crate::postgres::ledger::{Fate, Kind};
-use crate::postgres::message::Report;
+use crate::postgres::refusal;
 use crate::postgres::scan::Findings;
 use crate::postgres::statements::{Statements, Watch, text_of};
 
@@ -243,7 +243,7 @@ impl Tracker {
     pub(super) fn refuse(&mut self, header: Header) -> Action {
         self.discards_sequences = false;
         self.scratch.clear();
-        self.replace_next("42601", &refused());
+        self.replace_next("42601", &refusal::leaves_state());
         if header.tag == b'Q' {
             message::query(&mut self.scratch, NO_SQL);
             self.ledger.push(Kind::Query, Fate::Replace);
@@ -303,16 +303,4 @@ pub(super) fn malformed(tag: u8, what: &'static str) -> Violation {
         tag: tag.into(),
         what,
     }
-}
-
-fn refused() -> Report {
-    Report::error(
-        "0A000",
-        "entrapool: with pool_mode=strict no statement may leave state in its session that \
-         another backend would not have",
-    )
-    .hint(
-        "Use a form that ends with its transaction (ON COMMIT DROP, pg_advisory_xact_lock, \
-         RETURNING ...), or pool_mode=auto, where such state keeps a backend with its client.",
-    )
 }

@@ -9,7 +9,7 @@ use crate::postgres::Violation;
 use crate::postgres::effect::Effects;
 use crate::postgres::frame::{HEADER, Header, split_cstr};
 use crate::postgres::ledger::{Fate, Kind};
-use crate::postgres::message::Report;
+use crate::postgres::refusal;
 use crate::postgres::scan::{Findings, scan};
 use crate::postgres::statements::{Statement, Statements, Watch, text_of};
 
@@ -358,7 +358,7 @@ impl Tracker {
     fn push_use(&mut self, kind: Kind, target: Target, name: &[u8]) {
         let fate = match target {
             Target::Unknown => {
-                self.replace_next("26000", &unknown_statement(name));
+                self.replace_next("26000", &refusal::unknown_statement(name));
                 Fate::Replace
             }
             Target::Statement(_) | Target::Unnamed => Fate::Forward,
@@ -410,7 +410,7 @@ impl Tracker {
             out.push(0);
             out.extend_from_slice(body);
         });
-        self.replace_next("42P05", &duplicate_statement(name));
+        self.replace_next("42P05", &refusal::duplicate_statement(name));
         self.ledger.push(Kind::Parse, Fate::Replace);
         Action::Rewrite {
             replaced: header.total(),
@@ -432,20 +432,4 @@ fn push_target(target: Target, out: &mut Vec<u8>) {
         Target::Unnamed => {}
         Target::Unknown => out.extend_from_slice(statements::UNKNOWN),
     }
-}
-
-fn unknown_statement(name: &[u8]) -> Report {
-    let name = String::from_utf8_lossy(name);
-    Report::error(
-        "26000",
-        format!("prepared statement \"{name}\" does not exist"),
-    )
-}
-
-pub(super) fn duplicate_statement(name: &[u8]) -> Report {
-    let name = String::from_utf8_lossy(name);
-    Report::error(
-        "42P05",
-        format!("prepared statement \"{name}\" already exists"),
-    )
 }

@@ -11,6 +11,7 @@ use crate::tds::legacy::PRESENT_TRANSACTION;
 use crate::tds::message::{self, Report};
 use crate::tds::packet::{self, HEADER, Header, Kind};
 use crate::tds::reader::Reader;
+use crate::tds::refusal;
 use crate::tds::scan::lexer::lower;
 use crate::tds::scan::{self, Findings};
 use crate::tds::settings::{Change, leading};
@@ -359,10 +360,10 @@ impl Tracker {
             return None;
         }
         if self.dictionary.watch() == Watch::Strictly && findings.effects.any(Effects::STATE) {
-            return Some(leaves_state());
+            return Some(refusal::leaves_state());
         }
         let foreign = self.values == Values::Foreign && findings.effects.any(Effects::RECALL);
-        foreign.then(recalls)
+        foreign.then(refusal::recalls)
     }
 
     fn refuse(&mut self, report: &Report) -> Decision {
@@ -517,31 +518,6 @@ impl Headers {
         }
         (at == length).then_some(headers)
     }
-}
-
-fn leaves_state() -> Report {
-    Report::error(
-        message::OWN + 1,
-        "entrapool: with pool_mode=strict no statement may leave state in its session that \
-         another backend would not have.",
-    )
-    .hint(
-        "Use a form that ends with its batch or transaction (a table variable, a LOCAL cursor, \
-         sp_getapplock for the transaction), or pool_mode=auto, where such state keeps a backend \
-         with its client.",
-    )
-}
-
-fn recalls() -> Report {
-    Report::error(
-        message::OWN + 2,
-        "entrapool: @@IDENTITY, SCOPE_IDENTITY(), @@ROWCOUNT and @@ERROR of an earlier batch are \
-         not known any more: another client, or entrapool itself, has used the backend since.",
-    )
-    .hint(
-        "Ask for them in the same batch as the statement that they are about (or use OUTPUT), in \
-         the same transaction, or use pool_mode=session.",
-    )
 }
 
 /// Whether a COMMIT or ROLLBACK begins the next transaction at once: a flag behind the name of

@@ -74,8 +74,8 @@ impl House for Lines {
 }
 
 const ROUTES: [&str; 2] = [
-    "postgres://vm@db.example.com/app?identity=imds&name=one",
-    "sqlserver://db.example.com/app?identity=imds&name=two",
+    "postgres://vm@db.postgres.database.azure.com/app?identity=imds&name=one",
+    "sqlserver://db.database.windows.net/app?identity=imds&name=two",
 ];
 
 fn route(config: &config::Route) -> Route {
@@ -83,7 +83,7 @@ fn route(config: &config::Route) -> Route {
         name: config.name.clone(),
         protocol: config.engine().as_str().to_owned(),
         listen: config.listen.to_string(),
-        upstream: "db.example.com:5432".to_owned(),
+        upstream: "db.postgres.database.azure.com:5432".to_owned(),
         user: config.user().map(str::to_owned),
         database: config.database().map(str::to_owned),
         pool_mode: "auto".to_owned(),

@@ -13,6 +13,10 @@ use crate::identity::failure::{Failure, FailureClass};
 
 use super::{Fetched, ask, told};
 
+/// What to try, whatever it says.
+pub(in crate::identity) const HINT: &str =
+    "try `az account get-access-token` yourself, as the same user; `az login` if it asks for it";
+
 /// The Azure CLI of this machine.
 pub(in crate::identity) struct AzCli {
     scope: String,
@@ -33,12 +37,13 @@ impl AzCli {
             ..AzureCliCredentialOptions::default()
         };
         let credential = AzureCliCredential::new(Some(options)).map_err(|error| told(&error))?;
-        ask(credential, &self.scope).await.map_err(|failure| Failure {
-            class: FailureClass::Tool,
-            hint: "try `az account get-access-token` yourself, as the same user; `az login` if it asks for it"
-                .into(),
-            ..failure
-        })
+        ask(credential, &self.scope)
+            .await
+            .map_err(|failure| Failure {
+                class: FailureClass::Tool,
+                hint: HINT.into(),
+                ..failure
+            })
     }
 }
 

@@ -22,7 +22,7 @@ use super::ledger::SharedLedger;
 use super::stand_in::{Reply, StandIn};
 
 /// A token source, and what it told the metrics.
-struct Probe {
+pub(super) struct Probe {
     source: TokenSource,
     ledger: SharedLedger,
 }
@@ -42,7 +42,7 @@ impl Probe {
         ))
     }
 
-    fn imds(address: SocketAddr, selector: Option<Selector>) -> Self {
+    pub(super) fn imds(address: SocketAddr, selector: Option<Selector>) -> Self {
         Self::patient(address, selector, Patience::default())
     }
 
@@ -73,7 +73,11 @@ impl Probe {
         Self { source, ledger }
     }
 
-    fn entra(stand_in: &StandIn, proof: Proof, root: Option<CertificateDer<'static>>) -> Self {
+    pub(super) fn entra(
+        stand_in: &StandIn,
+        proof: Proof,
+        root: Option<CertificateDer<'static>>,
+    ) -> Self {
         let ledger = SharedLedger::default();
         let source = TokenSource::Principal(ServicePrincipal {
             exchange: Self::exchange(&ledger, Peer::Entra, root, Patience::default()),
@@ -97,7 +101,7 @@ impl Probe {
         }
     }
 
-    async fn failure(&mut self) -> Failure {
+    pub(super) async fn failure(&mut self) -> Failure {
         self.source.fetch().await.err().unwrap()
     }
 }

@@ -49,7 +49,7 @@ impl Peer {
     }
 
     /// Where a request for `url` is sent.
-    pub(super) fn target(&self, url: &Url) -> Result<Url, Failure> {
+    pub(in crate::identity) fn target(&self, url: &Url) -> Result<Url, Failure> {
         let refuse = |message: &str, hint: &'static str| {
             Err(Failure::new(FailureClass::Misconfigured, message, hint))
         };
@@ -78,7 +78,12 @@ impl Peer {
         }
     }
 
-    pub(super) fn too_slow(&self, what: &str, target: &Url, limit: Duration) -> Failure {
+    pub(in crate::identity) fn too_slow(
+        &self,
+        what: &str,
+        target: &Url,
+        limit: Duration,
+    ) -> Failure {
         Failure::new(
             FailureClass::Timeout,
             format!("{what} from {} within {limit:?}", self.at(target)),

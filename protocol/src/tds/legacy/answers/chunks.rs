@@ -6,8 +6,8 @@ use crate::tds::Violation;
 use crate::tds::legacy::column::{Content, LONGEST_COUNTED, Shape};
 use crate::tds::legacy::message::{counted, malformed};
 use crate::tds::legacy::value;
-use crate::tds::message::{OWN, Report};
 use crate::tds::reader::{push_utf16, put};
+use crate::tds::refusal;
 
 /// The length of NULL.
 const NULL: u64 = u64::MAX;
@@ -15,8 +15,6 @@ const NULL: u64 = u64::MAX;
 const MARK: [u8; 2] = [0xff, 0xfe];
 /// Bytes in front of the only chunk of a value whose length is known.
 const CHUNK_HEAD: usize = 12;
-/// The error of a value that is too large.
-const TOO_LARGE: i32 = OWN + 10;
 
 /// What becomes of the present value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,20 +208,9 @@ impl Answers {
         if fate == Fate::Refused {
             self.failing = true;
             let mut error = Vec::new();
-            too_large(self.limit).token(&mut error);
+            refusal::too_large(self.limit).token(&mut error);
             counted(self.dialect, &error, out)?;
         }
         Ok(())
     }
-}
-
-fn too_large(limit: usize) -> Report {
-    Report::error(
-        TOO_LARGE,
-        format!(
-            "entrapool: the statement gave a value of more than {limit} bytes (8000 for a \
-             parameter), too large for a client of a TDS version before 7.3B."
-        ),
-    )
-    .hint("Select it in parts (SUBSTRING), or use a driver of TDS 7.3B or 7.4.")
 }
