@@ -134,6 +134,10 @@ impl World {
             .current_dir(self.folder.path())
             .env("PGPORT", self.postgres.to_string())
             .env("ENTRAPOOL_HTTP", format!("127.0.0.1:{}", self.http))
+            .env(
+                "ENTRAPOOL_CONTROL_LISTEN",
+                self.folder.path().join("control.sock"),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
