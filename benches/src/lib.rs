@@ -2,4 +2,5 @@
 
 pub mod conversation;
 pub mod pair;
+pub mod postgres;
 pub mod tds;

@@ -5,6 +5,7 @@
 //! same role in each.
 
 mod comment;
+mod harmless;
 mod hints;
 pub mod postgres;
 pub mod tds;

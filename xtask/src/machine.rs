@@ -188,6 +188,13 @@ pub(crate) const FOR_ALL_DRIVERS: &[Component] = &[Component {
     present: || succeeds("ruby", &["-e", "require 'active_record'; require 'pg'"]),
 }];
 
+/// For counting instructions.
+pub(crate) const FOR_COUNTING: &[Component] = &[Component {
+    name: "valgrind",
+    packages: &["valgrind"],
+    present: || succeeds("valgrind", &["--version"]),
+}];
+
 /// For comparing; `PGBOUNCER` names another binary.
 pub(crate) const FOR_BENCHES: &[Component] = &[
     FOR_TESTS[0],

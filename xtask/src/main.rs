@@ -11,6 +11,7 @@ mod deploy;
 mod docs;
 mod drivers;
 mod fuzz;
+mod instructions;
 mod laws;
 mod machine;
 mod python;
@@ -61,11 +62,17 @@ enum Chore {
     /// HAProxy.
     Bench {
         /// How long each turn of a case runs.
-        #[arg(long, default_value_t = 8)]
+        #[arg(long, default_value_t = 5)]
         seconds: u32,
         /// One protocol instead of both.
         #[arg(long, value_parser = ["postgres", "sqlserver"])]
         engine: Option<String>,
+    },
+    /// Instructions per exchange in the trackers, compared with what they were.
+    Instructions {
+        /// Add the numbers to the history, whatever they are.
+        #[arg(long)]
+        keep: bool,
     },
     /// Which module may import which, sizes of files, dependencies.
     Laws,
@@ -91,6 +98,13 @@ fn run(chore: &Chore) -> anyhow::Result<ExitCode> {
         Chore::Deploy => deploy::run(&mut report)?,
         Chore::Bench { seconds, engine } => {
             return bench::run(&mut report, *seconds, engine.as_deref());
+        }
+        Chore::Instructions { keep } => {
+            let keep = match keep {
+                true => instructions::Keep::All,
+                false => instructions::Keep::Nothing,
+            };
+            instructions::run(&mut report, keep)?;
         }
         Chore::Laws => check::laws(&mut report)?,
     }

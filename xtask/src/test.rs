@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use crate::tree::cargo;
-use crate::{check, deny, deploy, docs, drivers, fuzz, machine, servers};
+use crate::{check, deny, deploy, docs, drivers, fuzz, instructions, machine, servers};
 
 /// How long each fuzz target runs in a full test.
 const FUZZ_SECONDS: u32 = 60;
@@ -44,6 +44,7 @@ fn slow(report: &mut Report) -> anyhow::Result<()> {
         let demo = ["demo", "--", "--once", "--postgres", server];
         report.command(&format!("demo on {server}"), &mut cargo(demo))?;
     }
+    instructions::run(report, instructions::Keep::Nothing)?;
     fuzz::run(report, FUZZ_SECONDS, None)?;
     deny::run(report)
 }

@@ -18,6 +18,11 @@ pub(crate) fn logs() -> PathBuf {
     root().join("target/xtask")
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Where clients in other languages have their packages, and servers that Debian does not bring.
 /// `proxy/tests/drivers.rs` and `proxy/tests/sidecar/eighteen.rs` look there.
 pub(crate) fn test_environment() -> PathBuf {

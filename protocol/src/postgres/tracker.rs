@@ -23,6 +23,7 @@ use super::ledger::{Fate, Kind, Ledger};
 use super::scan::{Findings, scan};
 use super::statements::{Dictionary, Prepared, Statement, Statements};
 use super::{message, probe, statements};
+use crate::harmless::Harmless;
 
 /// The most memory for an unnamed statement that is kept for the next one, in bytes.
 const LARGEST_SPARE: usize = 1024;
@@ -98,6 +99,8 @@ pub struct Tracker {
     scratch: Vec<u8>,
     /// For texts in lower case; kept for its memory.
     lowered: Vec<u8>,
+    /// Texts that need not be scanned again.
+    harmless: Harmless,
 }
 
 /// Which of the backend's notifications are for the client.
@@ -192,6 +195,7 @@ impl Tracker {
             crossing: None,
             scratch: Vec::new(),
             lowered: Vec::new(),
+            harmless: Harmless::default(),
         }
     }
 
@@ -265,7 +269,13 @@ impl Tracker {
 
     /// Notes what a text is about to do.
     fn watch(&mut self, text: &[u8]) {
+        if self.harmless.knows(text) {
+            return;
+        }
         let findings = scan(text, &mut self.lowered);
+        if findings == Findings::default() {
+            self.harmless.learn(text);
+        }
         self.note(&findings);
     }
 

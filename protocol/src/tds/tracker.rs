@@ -26,6 +26,7 @@ use super::settings::Change;
 use super::statements::{Dictionary, Statement};
 use super::token::{Layout, Walker};
 use super::{probe, scan::Findings};
+use crate::harmless::Harmless;
 use back::Response;
 use handles::Handles;
 
@@ -176,6 +177,8 @@ pub struct Tracker {
     gathered: Vec<u8>,
     /// For texts in lower case; kept for its memory.
     lowered: Vec<u8>,
+    /// Batches that need not be scanned again.
+    harmless: Harmless,
 }
 
 impl Tracker {
@@ -204,6 +207,7 @@ impl Tracker {
             handles: Handles::default(),
             gathered: Vec::new(),
             lowered: Vec::new(),
+            harmless: Harmless::default(),
         }
     }
 
