@@ -340,10 +340,8 @@ impl Tracker {
         if let Some(report) = self.refuses(findings, seen) {
             return self.refuse(&report);
         }
-        let is_harmless = changes.is_empty() && findings == Findings::default();
-        // What lets go of a handle is answered here as soon as the handle is the client's.
-        if is_harmless && scan::unprepared(text, &mut self.lowered).is_none() {
-            self.harmless.learn(text);
+        if changes.is_empty() && findings == Findings::default() {
+            self.learn_harmless(text);
         }
         self.owe(Kind::Batch, Fate::Forward);
         self.note_findings(findings);
@@ -360,6 +358,14 @@ impl Tracker {
             owed.changes = changes;
         }
         Decision::Pass
+    }
+
+    /// The scan has found nothing in a text.
+    pub(super) fn learn_harmless(&mut self, text: &[u8]) {
+        // What lets go of a handle is answered by us as soon as the handle is the client's.
+        if scan::unprepared(text, &mut self.lowered).is_none() {
+            self.harmless.learn(text);
+        }
     }
 
     /// What is to be said instead of passing a request on.

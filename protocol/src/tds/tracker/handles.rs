@@ -284,10 +284,16 @@ impl Tracker {
 
     /// What a text leaves that is called: settings and temporary tables end with it.
     fn scan_called(&mut self, text: Option<&[u8]>) -> Effects {
-        let findings = match text {
-            Some(text) => scan::scan(text, &mut self.lowered),
-            None => Findings::unknown(),
+        let Some(text) = text else {
+            return Findings::unknown().effects.without(Effects::LOCAL);
         };
+        if self.harmless.knows(text) {
+            return Effects::default();
+        }
+        let findings = scan::scan(text, &mut self.lowered);
+        if findings == Findings::default() {
+            self.learn_harmless(text);
+        }
         findings.effects.without(Effects::LOCAL)
     }
 
