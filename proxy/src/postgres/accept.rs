@@ -21,7 +21,7 @@ use super::{greeting, recover, report};
 use crate::console::{self, Console, Visitor};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
-use crate::session::gate::{HEARING, NOT_HTTP, Turned};
+use crate::session::gate::{HEARING, Inside, NOT_HTTP, Turned};
 use crate::session::registry::{KeyLength, Origin, Phase, Registered, Signal};
 use crate::session::wire::Socket;
 
@@ -60,17 +60,33 @@ impl Refused {
 
 /// Serves one client from its first byte to its end.
 pub async fn serve(route: Arc<Route>, client: Socket, console: Arc<Console>) {
-    let _inside = match route.gate.admit(&client).await {
-        Ok(inside) => inside,
-        Err(turned) => return Box::pin(turn_away(&route, client, &turned)).await,
-    };
-    let counted = route.metrics.clients.client();
     // Boxed: beginning and end need far more room than a session that idles, perhaps for days.
-    let opened = Box::pin(open(route, client, console, counted)).await;
-    if let Some((mut session, _counted)) = opened {
+    // So is the session: what a task moves from one place to another, it has room for twice.
+    if let Some((mut session, _place)) = Box::pin(enter(route, client, console)).await {
         let end = session.run().await;
         Box::pin(session.finish(end)).await;
     }
+}
+
+/// What a client counts as while it is there.
+type Place = (Inside, ClientGuard);
+
+/// The session of a client that is let in.
+async fn enter(
+    route: Arc<Route>,
+    client: Socket,
+    console: Arc<Console>,
+) -> Option<(Box<Session>, Place)> {
+    let inside = match route.gate.admit(&client).await {
+        Ok(inside) => inside,
+        Err(turned) => {
+            turn_away(&route, client, &turned).await;
+            return None;
+        }
+    };
+    let counted = route.metrics.clients.client();
+    let (session, counted) = open(route, client, console, counted).await?;
+    Some((session, (inside, counted)))
 }
 
 /// The session of a client that could be greeted.
@@ -79,9 +95,11 @@ async fn open(
     mut client: Socket,
     console: Arc<Console>,
     counted: ClientGuard,
-) -> Option<(Session, ClientGuard)> {
+) -> Option<(Box<Session>, ClientGuard)> {
     match log_in(&route, &mut client).await {
-        Ok(Entrance::Session(opening)) => Some((Session::new(route, client, *opening), counted)),
+        Ok(Entrance::Session(opening)) => {
+            Some((Box::new(Session::new(route, client, *opening)), counted))
+        }
         Ok(Entrance::Console(startup, ahead)) => {
             // Whoever looks takes nobody's place.
             drop(counted);

@@ -127,13 +127,13 @@ impl Session {
     }
 
     /// Tells the client what it has to know of the end, closes, and records the end.
-    pub(super) async fn finish(self, end: End) {
+    pub(super) async fn finish(self: Box<Self>, end: End) {
         let Self {
             client,
             route,
             registered,
             ..
-        } = self;
+        } = *self;
         if let Some(report) = end.report {
             tell(client, &report).await;
         }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entrapool_metrics::Cause;
+use entrapool_metrics::{Cause, ClientGuard};
 use entrapool_protocol::tds::legacy::{self, Dialect, Translator};
 use entrapool_protocol::tds::login::Welcome;
 use entrapool_protocol::tds::login7::{self, ClientLogin};
@@ -23,7 +23,7 @@ use super::session::Session;
 use crate::config::ClientTls;
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
-use crate::session::gate::{HEARING, NOT_HTTP, Turned};
+use crate::session::gate::{HEARING, Inside, NOT_HTTP, Turned};
 use crate::session::registry::{KeyLength, Origin, Phase, Registered};
 use crate::session::wire::Socket;
 
@@ -80,16 +80,29 @@ impl Refused {
 
 /// Serves one client from its first byte to its end.
 pub async fn serve(route: Arc<Route>, client: Socket) {
-    let _inside = match route.gate.admit(&client).await {
-        Ok(inside) => inside,
-        Err(turned) => return Box::pin(turn_away(&route, client, &turned)).await,
-    };
-    let _counted = route.metrics.clients.client();
     // Boxed: beginning and end need far more room than a session that idles, perhaps for days.
-    if let Some(mut session) = Box::pin(open(route, client)).await {
+    // So is the session: what a task moves from one place to another, it has room for twice.
+    if let Some((mut session, _place)) = Box::pin(enter(route, client)).await {
         let end = session.run().await;
         Box::pin(session.finish(end)).await;
     }
+}
+
+/// What a client counts as while it is there.
+type Place = (Inside, ClientGuard);
+
+/// The session of a client that is let in.
+async fn enter(route: Arc<Route>, client: Socket) -> Option<(Box<Session>, Place)> {
+    let inside = match route.gate.admit(&client).await {
+        Ok(inside) => inside,
+        Err(turned) => {
+            turn_away(&route, client, &turned).await;
+            return None;
+        }
+    };
+    let counted = route.metrics.clients.client();
+    let session = open(route, client).await?;
+    Some((Box::new(session), (inside, counted)))
 }
 
 /// The session of a client that could be greeted.

@@ -126,7 +126,7 @@ impl Session {
     }
 
     /// Tells the client what it has to know of the end, closes, and records the end.
-    pub(super) async fn finish(self, end: End) {
+    pub(super) async fn finish(self: Box<Self>, end: End) {
         let Self {
             client,
             route,
@@ -134,7 +134,7 @@ impl Session {
             packet_size,
             legacy,
             ..
-        } = self;
+        } = *self;
         if let Some(report) = end.report {
             let dialect = legacy.map(|(dialect, _)| dialect);
             tell(client, &report, dialect, packet_size).await;
