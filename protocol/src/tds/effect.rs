@@ -63,6 +63,8 @@ impl Effects {
     pub const NAMED_END: Self = Self(1 << 24);
     /// Several transactions, one in the other, that the same text does not end.
     pub const SEVERAL: Self = Self(1 << 25);
+    /// `BEGIN TRANSACTION` and nothing else: a server that tells has to tell of it.
+    pub const ONLY_BEGINS: Self = Self(1 << 26);
 
     /// What ends with the procedure that it happens in: also with `sp_executesql`.
     pub const LOCAL: Self = Self(Self::SETTING.0 | Self::TEMP_TABLE.0 | Self::IMPLICIT.0);

@@ -67,6 +67,11 @@ fn requested(body: &[u8]) -> Option<Wish> {
     }
 }
 
+/// Whether a batch (UTF-16) does nothing but begin a transaction.
+pub(super) fn only_begins(text: &[u8]) -> bool {
+    text.len() <= LONGEST && in_words(&utf16(text)) == Some(Wish::Begin(By::Text))
+}
+
 fn in_words(text: &str) -> Option<Wish> {
     let text = text.trim().trim_end_matches(';').to_ascii_lowercase();
     let mut words = text.split_ascii_whitespace();

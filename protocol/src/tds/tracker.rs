@@ -129,6 +129,8 @@ struct Transaction {
     alias: Option<u64>,
     /// The server has told of one that a text began: it tells of all.
     announced: bool,
+    /// A text has begun one for certain, and the server did not tell of it.
+    was_untold: bool,
     /// A text has begun one, and the server says nothing.
     suspected: bool,
     /// A text has begun another in it.
@@ -233,10 +235,15 @@ impl Tracker {
         self.transaction.descriptor != 0 || self.transaction.suspected
     }
 
-    /// Whether the server has told of a transaction: it tells of all.
+    /// Whether the server tells of transactions that a text begins: of all or of none. `None` while
+    /// there was none for certain.
     #[must_use]
-    pub fn announces_transactions(&self) -> bool {
-        self.transaction.announced
+    pub fn announces_transactions(&self) -> Option<bool> {
+        match (self.transaction.announced, self.transaction.was_untold) {
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        }
     }
 
     /// Whether any answer is owed.
@@ -485,6 +492,7 @@ impl Tracker {
             | Effects::END
             | Effects::NAMED_END
             | Effects::SEVERAL
+            | Effects::ONLY_BEGINS
             | Effects::BULK
             | Effects::ADVANCE
             | Effects::CODE

@@ -577,6 +577,8 @@ impl Tracker {
         let may_begin = effects.any(Effects::CODE | Effects::UNKNOWN) && is_asked;
         transaction.nested |= is_open && may_begin;
         if begins {
+            let must_tell = effects.any(Effects::ONLY_BEGINS) && !is_open && !failed;
+            transaction.was_untold |= must_tell;
             transaction.nested |= is_open || effects.any(Effects::SEVERAL);
             transaction.suspected = transaction.descriptor == 0;
         }

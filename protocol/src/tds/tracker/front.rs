@@ -7,6 +7,7 @@ use super::{Fate, Tracker, Values, Whose};
 use crate::Sink;
 use crate::tds::Violation;
 use crate::tds::effect::Effects;
+use crate::tds::lazy;
 use crate::tds::legacy::PRESENT_TRANSACTION;
 use crate::tds::message::{self, Report};
 use crate::tds::packet::{self, HEADER, Header, Kind};
@@ -345,6 +346,9 @@ impl Tracker {
         }
         self.owe(Kind::Batch, Fate::Forward);
         self.note_findings(findings);
+        if findings.effects.any(Effects::BEGIN) && lazy::only_begins(text) {
+            self.note(Effects::ONLY_BEGINS);
+        }
         if changes
             .iter()
             .any(|change| change.key() == "implicit_transactions")

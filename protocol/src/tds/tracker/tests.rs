@@ -246,6 +246,34 @@ fn manager(request: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// What does not begin one for certain says nothing of the server.
+#[test]
+fn silence_is_learned_from_a_certain_beginning_alone() {
+    for (texts, tells) in [
+        (&["if 1 = 0 begin tran"][..], None),
+        (&["begin tran select 1"], None),
+        (&["begin tran"], Some(false)),
+        (&["BEGIN TRANSACTION ;"], Some(false)),
+    ] {
+        let mut world = world(Watch::Texts);
+        for text in texts {
+            world.batch(text);
+            world.server(&ok());
+        }
+        assert_eq!(world.tracker.announces_transactions(), tells, "{texts:?}");
+    }
+    let mut world = world(Watch::Texts);
+    world.client(&manager(&[5, 0, 0, 0]));
+    world.server(&[change(&BEGAN), ok()].concat());
+    world.batch("begin tran");
+    world.server(&ok());
+    assert_eq!(world.tracker.announces_transactions(), None);
+    let mut world = self::world(Watch::Texts);
+    world.batch("begin tran");
+    world.server(&failed(1));
+    assert_eq!(world.tracker.announces_transactions(), None);
+}
+
 /// However they were begun, and however one of them ends.
 #[test]
 fn the_end_of_one_of_several_transactions_is_doubted() {

@@ -98,8 +98,9 @@ impl Session {
                 }
             }
         }
-        if effects.any(Effects::BEGIN) {
-            let tells = hold.lease.tracker.announces_transactions();
+        if effects.any(Effects::BEGIN)
+            && let Some(tells) = hold.lease.tracker.announces_transactions()
+        {
             self.pool.shared().announcing.learn(tells);
         }
         if !effects.is_empty() {
@@ -175,6 +176,7 @@ impl Session {
             .with(Effects::END)
             .with(Effects::NAMED_END)
             .with(Effects::SEVERAL)
+            .with(Effects::ONLY_BEGINS)
             .with(Effects::RELEASE)
             .with(Effects::BULK);
         let mut left = effects.without(passing);
@@ -236,7 +238,7 @@ impl Session {
             state |= Effects::CODE;
         }
         // Where the server tells of each transaction, no text has to.
-        if self.begins_transactions() && !hold.lease.tracker.announces_transactions() {
+        if self.begins_transactions() && hold.lease.tracker.announces_transactions() != Some(true) {
             state |= Effects::IMPLICIT;
         }
         state
