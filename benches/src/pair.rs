@@ -2,23 +2,13 @@
 
 use std::sync::Arc;
 
-use entrapool_protocol::Sink;
 use entrapool_protocol::tds::statements::{Dictionary, Statements, Watch};
 use entrapool_protocol::tds::token::Layout;
 use entrapool_protocol::tds::tracker::{Boundary, Event, SessionState, Setup, Tracker};
 
+use crate::Count;
 use crate::conversation::Exchange;
 use crate::tds::{HEADER, PACKET, handle, preparation};
-
-/// Counts and keeps nothing: writing is somebody else's cost.
-#[derive(Default)]
-struct Count(usize);
-
-impl Sink for Count {
-    fn put(&mut self, bytes: &[u8]) {
-        self.0 += bytes.len();
-    }
-}
 
 /// A backend's books and a client's.
 pub struct Pair {

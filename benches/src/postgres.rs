@@ -6,17 +6,8 @@ use entrapool_protocol::Sink;
 use entrapool_protocol::postgres::statements::{Dictionary, Statements, Watch};
 use entrapool_protocol::postgres::tracker::{Boundary, Event, Tracker};
 
+use crate::Count;
 use crate::conversation::{Exchange, preparation};
-
-/// Counts and keeps nothing: writing is somebody else's cost.
-#[derive(Default)]
-struct Count(usize);
-
-impl Sink for Count {
-    fn put(&mut self, bytes: &[u8]) {
-        self.0 += bytes.len();
-    }
-}
 
 /// A backend's books and a client's, as in `pool_mode=auto`.
 pub struct Pair {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
@@ -18,7 +18,7 @@ const TIMES: u64 = 2_000;
 /// What may come on top of the last numbers, in parts of a hundred.
 const SLACK: u64 = 3;
 
-/// Counts, and compares with the last numbers that were kept; `keeps` adds these to them.
+/// Counts, and compares with the last numbers that were kept.
 pub(crate) fn run(report: &mut Report, keep: Keep) -> anyhow::Result<()> {
     if !report.step("components", || machine::ensure(machine::FOR_COUNTING))? {
         return Ok(());
@@ -121,7 +121,7 @@ fn count() -> anyhow::Result<BTreeMap<String, u64>> {
     Ok(counts)
 }
 
-fn instructions(program: &std::path::Path, kind: &str, times: u64) -> anyhow::Result<u64> {
+fn instructions(program: &Path, kind: &str, times: u64) -> anyhow::Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(program)

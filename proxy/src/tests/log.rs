@@ -101,7 +101,7 @@ pub(super) const EVENTS: [(&str, &str, &str); 30] = [
     (
         "warn",
         "somebody who may not has called on the control socket",
-        "`uid` says who. Only the same user, root and `control.group` may.",
+        "`user` says who. Only the same user, root and `control.group` may.",
     ),
     (
         "warn, error",

@@ -10,6 +10,7 @@ use crate::sidecar::{Sidecar, shared};
 
 #[tokio::test]
 async fn nobody_else_may() {
+    must_be_root();
     let azure = shared().await;
     let place = Place::new();
     let proxy = place.operated(Sidecar::on(&azure)).start().await;
@@ -18,13 +19,6 @@ async fn nobody_else_may() {
         let permissions = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(&socket, permissions).unwrap();
     };
-    if !is_root() {
-        // Without root nobody else can be had: the kernel's own check is left.
-        mode(0o000);
-        let said = place.ctl(&["quit"]).await;
-        assert_eq!(said.code, 1, "{}", said.err);
-        return;
-    }
     let said = as_nobody(&["ctl", "quit"], &socket).await;
     assert_eq!(said.code, 1, "{}", said.err);
     assert!(said.err.contains("run ctl as the user"), "{}", said.err);
@@ -43,10 +37,7 @@ async fn nobody_else_may() {
 
 #[tokio::test]
 async fn members_of_the_group_may() {
-    if !is_root() {
-        // A group of another user takes root to be had; the unit tests know groups, too.
-        return;
-    }
+    must_be_root();
     let azure = shared().await;
     let place = Place::new();
     let launch = place.operated(Sidecar::on(&azure));
@@ -58,6 +49,7 @@ async fn members_of_the_group_may() {
 
 #[tokio::test]
 async fn an_address_takes_posts_from_no_browser() {
+    must_be_root();
     let azure = shared().await;
     let launch = Sidecar::on(&azure).set("control.listen", "127.0.0.1:0");
     let proxy = launch.start().await;
@@ -80,11 +72,9 @@ async fn an_address_takes_posts_from_no_browser() {
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     let said = ctl_at(&address, "status").await;
     assert_eq!(said.code, 0, "{}", said.err);
-    if is_root() {
-        let said = as_nobody(&["ctl", "quit"], std::path::Path::new(&address)).await;
-        assert_eq!(said.code, 1, "{}", said.err);
-        assert!(said.err.starts_with("user 65534 may not"), "{}", said.err);
-    }
+    let said = as_nobody(&["ctl", "quit"], std::path::Path::new(&address)).await;
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.starts_with("user 65534 may not"), "{}", said.err);
     let answer = ask("POST /quitquitquit HTTP/1.1\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
     assert_eq!(proxy.exit().await, 0);
@@ -95,9 +85,10 @@ async fn ctl_at(address: &str, command: &str) -> crate::scene::Said {
     run(program.args(["ctl", command, "--socket", address])).await
 }
 
-/// Whether the tests run as root.
-fn is_root() -> bool {
+/// Only root can play another user.
+fn must_be_root() {
     let status = std::fs::read_to_string("/proc/self/status").expect("there is /proc");
     let user = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    user.is_some_and(|users| users.split_whitespace().nth(1) == Some("0"))
+    let is_root = user.is_some_and(|users| users.split_whitespace().nth(1) == Some("0"));
+    assert!(is_root, "these tests play another user: run them as root");
 }
