@@ -96,7 +96,7 @@ pub(super) const EVENTS: [(&str, &str, &str); 30] = [
     (
         "warn",
         "a client was turned away",
-        "`cause` and `why` say whose and by which rule: `allow_uids`, `max_clients_per_peer`, or HTTP on a database's port. Each cause is logged once in 10 s.",
+        "`cause` and the text behind it say whose and by which rule: `allow_uids`, `max_clients_per_peer`, or HTTP on a database's port. Each cause is logged once in 10 s.",
     ),
     (
         "warn",
