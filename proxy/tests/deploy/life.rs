@@ -68,7 +68,7 @@ impl World {
             // The server's name is looked up in the empty root; only its port and its certificate
             // are the local Azure's.
             route: format!(
-                "connect_to = \"{SERVER}:{}\"\nserver_name = \"localhost\"\nca_file = \"{AUTHORITY}\"",
+                "connect_to = \"{SERVER}:{}\"\nserver_name = \"localhost\"\nallow_any_host = true\nca_file = \"{AUTHORITY}\"",
                 self.azure.postgres_addr().port()
             ),
             injected: BTreeMap::from(injected),

@@ -25,6 +25,7 @@ select 1 as a
 select 'two' as b, 2 as c
 go
 print 'printed'
+go
 set datefirst 3
 go
 select @@datefirst as datefirst, @@language as language

@@ -7,4 +7,9 @@ drop table #mine
 go
 select n from #mine
 go
+print 'printed'
+set datefirst 2
+go
+select @@datefirst as datefirst
+go
 exit
