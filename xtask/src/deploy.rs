@@ -27,6 +27,11 @@ const PACKAGED: &[&str] = &[
     "./usr/share/entrapool/rules.yaml",
     "./usr/share/entrapool/dashboard.json",
     "./usr/share/doc/entrapool/copyright",
+    "./usr/share/man/man1/entrapool.1.gz",
+    "./usr/share/man/man1/entrapool-ctl-reload.1.gz",
+    "./usr/share/bash-completion/completions/entrapool",
+    "./usr/share/zsh/vendor-completions/_entrapool",
+    "./usr/share/fish/vendor_completions.d/entrapool.fish",
 ];
 
 /// Everything.
@@ -103,9 +108,33 @@ pub(crate) fn package(report: &mut Report) -> anyhow::Result<bool> {
     let folder = tree::root().join("target/xtask/deb");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let deb = folder.join("entrapool.deb");
-    let mut command = cargo(["deb", "--package", "entrapool", "--strip", "--output"]);
-    Ok(report.command("Debian package", command.arg(&deb))?
+    let mut binary = cargo(["build", "--release", "--package", "entrapool"]);
+    let mut command = cargo(["deb", "--package", "entrapool", "--no-build", "--strip"]);
+    command.arg("--output").arg(&deb);
+    Ok(report.command("binary", &mut binary)?
+        && report.step("manual pages and completions", || manuals(&folder))?
+        && report.command("Debian package", &mut command)?
         && report.step("the package's content", || inspect(&deb, &folder))?)
+}
+
+/// What the program writes about itself, for the package.
+fn manuals(folder: &Path) -> anyhow::Result<()> {
+    let program = tree::target().join("release/entrapool");
+    let (man, completions) = (folder.join("man"), folder.join("completions"));
+    for made in [&man, &completions] {
+        fs::create_dir_all(made).with_context(|| format!("cannot make {}", made.display()))?;
+    }
+    output(Command::new(&program).arg("man").arg(&man))?;
+    for (shell, name) in [
+        ("bash", "entrapool"),
+        ("zsh", "_entrapool"),
+        ("fish", "entrapool.fish"),
+    ] {
+        let script = output(Command::new(&program).args(["completions", shell]))?;
+        let path = completions.join(name);
+        fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Any word of systemd's is a fault: it goes on after most of them.

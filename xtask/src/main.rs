@@ -1,4 +1,4 @@
-//! The one door for chores: `cargo xtask test | check | fuzz | drivers | deploy | bench | laws`.
+//! The one door for chores: `cargo xtask test | check | fuzz | drivers | deploy | package | bench | laws`.
 //!
 //! Nothing has to be installed first except Rust. Called by people and by CI alike; it runs
 //! cargo and other programs and knows no product crate.
@@ -58,6 +58,8 @@ enum Chore {
     Drivers,
     /// Charts, manifests, alerts, dashboard, image, unit and package of `deploy/`, checked and run.
     Deploy,
+    /// The Debian package, into `target/xtask/deb`.
+    Package,
     /// CPU per transaction and memory per idle client, side by side with PgBouncer, tdspool and
     /// HAProxy.
     Bench {
@@ -96,6 +98,9 @@ fn run(chore: &Chore) -> anyhow::Result<ExitCode> {
         Chore::Fuzz { seconds, target } => fuzz::run(&mut report, *seconds, target.as_deref())?,
         Chore::Drivers => drivers::run(&mut report)?,
         Chore::Deploy => deploy::run(&mut report)?,
+        Chore::Package => {
+            deploy::package(&mut report)?;
+        }
         Chore::Bench { seconds, engine } => {
             return bench::run(&mut report, *seconds, engine.as_deref());
         }

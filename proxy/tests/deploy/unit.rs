@@ -65,7 +65,7 @@ async fn the_package_lives_under_systemd() {
     write(input.path(), "scenario.target", TARGET);
     write(input.path(), "scenario.service", SERVICE);
     let toml = format!(
-        "http = \"127.0.0.1:{http}\"\n[[route]]\nname = \"main\"\nlisten = \"/run/entrapool\"\n\
+        "http = \"127.0.0.1:{http}\"\n[control]\nlisten = \"/run/entrapool/control.sock\"\n[[route]]\nname = \"main\"\nlisten = \"/run/entrapool\"\n\
          host = \"localhost\"\nport = {}\nuser = \"{PASSWORD_ROLE}\"\ndatabase = \"appdb\"\n\
          identity = \"password-file\"\nca_file = \"/in/authority.pem\"\n\
          password_file = \"/run/credentials/entrapool.service/database-password\"\n",
@@ -115,6 +115,10 @@ async fn the_package_lives_under_systemd() {
         ("socket", "660 entrapool"),
         ("answer", PASSWORD_ROLE),
         ("descriptors", "known"),
+        ("reloaded", "0"),
+        ("level", "debug"),
+        ("wrong_reload", "1"),
+        ("after_a_wrong_reload", "active debug"),
         ("came_back", "0"),
         ("answer_again", "42"),
         ("transaction", "whole"),

@@ -44,6 +44,18 @@ fact descriptors "$(python3 -c 'import urllib.request as u
 for line in u.urlopen("http://127.0.0.1:'"$(cat /in/port)"'/metrics").read().decode().splitlines():
     if line.startswith("process_max_fds "): print("known")')"
 
+# A reload changes what holds; one that is wrong changes nothing, and says so.
+sed -i '1i [log]\nlevel = "debug"' /etc/entrapool/entrapool.toml
+systemctl reload entrapool
+fact reloaded $?
+fact level "$(entrapool ctl log-level)"
+cp /etc/entrapool/entrapool.toml /tmp/good.toml
+echo nonsense >> /etc/entrapool/entrapool.toml
+systemctl reload entrapool
+fact wrong_reload $?
+fact after_a_wrong_reload "$(property ActiveState) $(entrapool ctl log-level)"
+cp /tmp/good.toml /etc/entrapool/entrapool.toml
+
 # An event loop that stands still is noticed, and the service comes back.
 kill -STOP "$pid"
 restarted() { [ "$(property NRestarts)" = 1 ] && [ "$(property ActiveState)" = active ]; }
