@@ -6,6 +6,7 @@
 use super::scan::{Findings, scan};
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
+use std::ffi::CStr;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -210,7 +211,7 @@ impl Dictionary {
 
 /// The text in a Parse's body.
 pub(super) fn text_of(body: &[u8]) -> &[u8] {
-    body.split(|&byte| byte == 0).next().unwrap_or_default()
+    CStr::from_bytes_until_nul(body).map_or(body, CStr::to_bytes)
 }
 
 impl Known {

@@ -100,7 +100,7 @@ pub struct Tracker {
     /// For texts in lower case; kept for its memory.
     lowered: Vec<u8>,
     /// Texts that need not be scanned again.
-    harmless: Harmless,
+    harmless: Harmless<1>,
 }
 
 /// Which of the backend's notifications are for the client.

@@ -180,7 +180,7 @@ pub struct Tracker {
     /// For texts in lower case; kept for its memory.
     lowered: Vec<u8>,
     /// Batches that need not be scanned again.
-    harmless: Harmless,
+    harmless: Harmless<2>,
 }
 
 impl Tracker {

@@ -221,7 +221,8 @@ impl Tracker {
                 return self.behind_discard(message, names);
             }
             if let Some(names) = names {
-                if let Some(sql) = header.body(message).map(text_of)
+                if !names.is_empty()
+                    && let Some(sql) = header.body(message).map(text_of)
                     && let Some(action) = self.by_sql(sql, header, names)
                 {
                     return action;
