@@ -130,8 +130,8 @@ impl<C: Connect> Pool<C> {
         let live = self.live.len();
         // A backend that is on its way to somebody who waits still counts as available.
         let coming = creating + self.idle.status().available;
-        let wanted = self.waiting.load(Ordering::Relaxed) > coming
-            || self.keep.load(Ordering::Relaxed) > creating + live;
+        let wanted =
+            self.queue.len() > coming || self.keep.load(Ordering::Relaxed) > creating + live;
         // A pool that others share the slots with may find more of them than it has places for.
         wanted && creating < MOST_AT_ONCE && creating + live < self.route.limits.size
     }
@@ -186,7 +186,7 @@ impl<C: Connect> Pool<C> {
     async fn pause_after(self: &Arc<Self>, error: C::Error) {
         let pause = self.failed(error.clone());
         if self.live.len() == 0 && !self.route.valve.is_paused() {
-            self.failure.send_replace(Some(error));
+            self.queue.tell(Some(error));
         }
         self.route.feed();
         tokio::time::sleep(pause).await;

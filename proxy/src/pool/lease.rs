@@ -43,59 +43,9 @@ impl<C: Connect> Pool<C> {
         None
     }
 
-    /// A backend, as soon as there is one. First come, first served.
-    ///
-    /// # Errors
-    /// [`LeaseError`].
-    pub async fn lease(self: &Arc<Self>, borrower: u64) -> Result<Lease<C>, LeaseError<C::Error>> {
-        if self.route.is_closed() {
-            return Err(LeaseError::Closed);
-        }
-        // Held back, one waits whatever the last attempt came to.
-        if !self.route.valve.is_paused()
-            && let Some(error) = self.hopeless()
-        {
-            return Err(LeaseError::Connect(error));
-        }
-        let mut failure = self.failure.subscribe();
-        let _waiting = Waiting::begin(self);
-        let deadline = tokio::time::sleep(self.wait_timeout());
-        tokio::pin!(deadline);
-        loop {
-            self.grow();
-            tokio::select! {
-                biased;
-                object = self.idle.get() => {
-                    let object = object.map_err(|_| LeaseError::Closed)?;
-                    if let Some(lease) = self.lend(object, borrower, Instant::now()) {
-                        return Ok(lease);
-                    }
-                }
-                _ = failure.changed() => {
-                    let error = failure.borrow_and_update().clone();
-                    match error {
-                        Some(error) => return Err(LeaseError::Connect(error)),
-                        // Those who were held back have their whole time before them.
-                        None => deadline.as_mut().reset(self.latest()),
-                    }
-                }
-                () = &mut deadline => {
-                    if !self.route.valve.is_paused() {
-                        return Err(LeaseError::Timeout);
-                    }
-                    deadline.as_mut().reset(self.latest());
-                }
-            }
-        }
-    }
-
-    fn latest(&self) -> tokio::time::Instant {
-        tokio::time::Instant::now() + self.wait_timeout()
-    }
-
     /// Makes a lease of an idle backend, unless it is not fit any more.
     #[inline]
-    fn lend(
+    pub(super) fn lend(
         self: &Arc<Self>,
         mut object: Object<Box<Entry<C>>>,
         borrower: u64,
@@ -133,6 +83,8 @@ impl<C: Connect> Pool<C> {
         } else if let Err((entry, _)) = self.idle.try_add(entry) {
             // There are as many permits as places: only a closed pool has none.
             self.discard(entry, Closed::Drain);
+        } else {
+            self.serve_idle();
         }
     }
 }
@@ -153,7 +105,7 @@ impl<C: Connect> Lease<C> {
             Closed::Idle
         } else {
             object.enter(State::Idle, now);
-            drop(object);
+            self.pool.hand_over(object);
             return;
         };
         self.pool.discard(Object::take(object), reason);
@@ -236,27 +188,5 @@ impl<C: Connect> fmt::Debug for Lease<C> {
         f.debug_struct("Lease")
             .field("key", &self.pool.key)
             .finish_non_exhaustive()
-    }
-}
-
-/// One of those who wait.
-struct Waiting<'a, C: Connect> {
-    pool: &'a Pool<C>,
-    _gauge: entrapool_metrics::WaitingGuard,
-}
-
-impl<'a, C: Connect> Waiting<'a, C> {
-    fn begin(pool: &'a Pool<C>) -> Self {
-        pool.waiting.fetch_add(1, Ordering::Relaxed);
-        Self {
-            pool,
-            _gauge: pool.route.metrics.clients_waiting.client(),
-        }
-    }
-}
-
-impl<C: Connect> Drop for Waiting<'_, C> {
-    fn drop(&mut self) {
-        self.pool.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

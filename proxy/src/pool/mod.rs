@@ -8,6 +8,7 @@
 mod create;
 mod lease;
 mod limits;
+mod queue;
 mod reap;
 mod roll;
 mod succession;
@@ -21,12 +22,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use entrapool_metrics::{Closed, RouteMetrics, State, StateGuard};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::config::PoolLimits;
 use create::Backoff;
 pub use lease::{Lease, LeaseError};
 pub use limits::Limits;
+use queue::Queue;
 pub use roll::{BackendView, Named, Particulars, View};
 use roll::{Listed, Roll};
 use succession::Slots;
@@ -94,12 +96,12 @@ pub struct Pool<C: Connect> {
     key: C::Key,
     shared: Arc<C::Shared>,
     idle: deadpool::unmanaged::Pool<Box<Entry<C>>>,
-    waiting: AtomicUsize,
+    queue: Queue<C>,
     creating: AtomicUsize,
     /// The backends that are logged in.
     live: Arc<Roll>,
     starving: AtomicBool,
-    failure: watch::Sender<Option<C::Error>>,
+
     backoff: Mutex<Backoff<C::Error>>,
     /// How many are kept though nobody needs them.
     keep: AtomicUsize,
@@ -214,7 +216,7 @@ impl<C: Connect> Route<C> {
     /// Closes an idle backend of a pool where nobody waits, to make room for another pool.
     fn evict_own(&self) -> bool {
         self.all().iter().any(|pool| {
-            pool.waiting.load(Ordering::Relaxed) == 0
+            pool.queue.len() == 0
                 && pool.idle.try_remove().is_ok_and(|entry| {
                     pool.discard(entry, Closed::Idle);
                     true
@@ -239,11 +241,11 @@ impl<C: Connect> Pool<C> {
             key,
             shared: Arc::new(route.connector.share()),
             idle: deadpool::unmanaged::Pool::new(route.limits.size),
-            waiting: AtomicUsize::new(0),
+            queue: Queue::default(),
             creating: AtomicUsize::new(0),
             live: Arc::default(),
             starving: AtomicBool::new(false),
-            failure: watch::Sender::new(None),
+
             backoff: Mutex::default(),
             keep: AtomicUsize::new(0),
         }
@@ -264,7 +266,8 @@ impl<C: Connect> Pool<C> {
         &self.key
     }
 
-    /// How long a client may wait.
+    /// How long a client may wait: until the next tick of the pool's clock behind that, a tenth of
+    /// a second with few of them.
     pub fn wait_timeout(&self) -> Duration {
         self.route.limits.wait_timeout
     }
@@ -280,7 +283,7 @@ impl<C: Connect> Pool<C> {
         self.route.metrics.connections_closed.inc(reason);
         drop(entry);
         self.route.feed();
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+        if self.queue.len() > 0 {
             // Whoever waits for this one has to get another.
             self.regrow();
         }
@@ -290,7 +293,7 @@ impl<C: Connect> Pool<C> {
         View {
             name,
             creating: self.creating.load(Ordering::Relaxed),
-            waiting: self.waiting.load(Ordering::Relaxed),
+            waiting: self.queue.len(),
             backends: self.live.view(),
         }
     }

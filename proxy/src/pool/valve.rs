@@ -76,7 +76,7 @@ impl<C: Connect> Pools<C> {
             Turn::Resume => {
                 let before = valve.paused.swap(false, Ordering::SeqCst);
                 for pool in self.route.all() {
-                    pool.failure.send_replace(None);
+                    pool.queue.tell(None);
                     pool.grow();
                 }
                 before

@@ -144,13 +144,13 @@ impl Session {
     async fn turn(&mut self) -> Result<(), End> {
         std::future::poll_fn(|cx| self.poll_idle(cx)).await?;
         let now = Instant::now();
-        let lease = match self.pool.try_lease(self.registered.number(), now) {
+        let (lease, now) = match self.pool.try_lease(self.registered.number(), now) {
             Some(lease) => {
                 self.route.metrics.pool_wait.observe(0.0);
-                lease
+                (lease, now)
             }
             None => match Box::pin(self.wait_for_backend(now, Vec::new())).await? {
-                Some(lease) => lease,
+                Some(lent) => lent,
                 None => return Ok(()),
             },
         };
@@ -162,7 +162,7 @@ impl Session {
         let now = Instant::now();
         let ahead = std::mem::take(&mut self.ahead).into_vec();
         match self.wait_for_backend(now, ahead).await? {
-            Some(lease) => self.hold(lease, now).await,
+            Some((lease, now)) => self.hold(lease, now).await,
             None => Ok(()),
         }
     }
@@ -250,6 +250,7 @@ impl Session {
             mut lease,
             cancelling,
             probe,
+            query_since: last,
             ..
         } = hold;
         // What is left in here is between this client and nobody else.
@@ -258,7 +259,10 @@ impl Session {
         let _ = lease.tracker.end_crossing();
         lease.residue |= self.pinned();
         lease.residue |= probe.map_or_else(Effects::default, |probe| probe.suspected);
-        let now = Instant::now();
+        let now = match client {
+            Client::Here => last,
+            Client::Gone => Instant::now(),
+        };
         self.registered.enter(self.resting(), now);
         match verdict {
             Verdict::Release => {

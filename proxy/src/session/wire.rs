@@ -58,8 +58,12 @@ impl Socket {
         self.poll_read_at_most(READ, cx, use_bytes)
     }
 
+    /// As [`Socket::poll_read_with`], but leaves what is beyond `most` bytes in the socket.
+    ///
+    /// # Errors
+    /// What the system says.
     #[inline]
-    fn poll_read_at_most<T>(
+    pub fn poll_read_at_most<T>(
         &mut self,
         most: usize,
         cx: &mut Context<'_>,
@@ -489,6 +493,10 @@ impl Write for Outlet<'_, '_, '_> {
     }
 
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        // The system deals with one slice faster if it is not told of a list.
+        if let [one] = slices {
+            return self.write(one);
+        }
         let result = match self.socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(self.cx, slices),
             Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(self.cx, slices),

@@ -147,13 +147,13 @@ impl Session {
         let mut now = None;
         let first = std::future::poll_fn(|cx| self.poll_first(&mut now, cx)).await?;
         let now = now.unwrap_or_else(Instant::now);
-        let lease = match first {
+        let (lease, now) = match first {
             First::Lease(lease) => {
                 self.route.metrics.pool_wait.observe(0.0);
-                lease
+                (lease, now)
             }
             First::Wait(bytes) => match Box::pin(self.wait_for_backend(now, bytes)).await? {
-                Some(lease) => lease,
+                Some(lent) => lent,
                 None => return Ok(()),
             },
             First::Answer(answer, ahead) => return Box::pin(self.tell(&answer, ahead)).await,
@@ -166,7 +166,7 @@ impl Session {
         let now = Instant::now();
         let ahead = std::mem::take(&mut self.ahead).into_vec();
         match self.wait_for_backend(now, ahead).await? {
-            Some(lease) => self.hold(lease, now).await,
+            Some((lease, now)) => self.hold(lease, now).await,
             None => Ok(()),
         }
     }
@@ -251,13 +251,17 @@ impl Session {
         let Hold {
             mut lease,
             suspected,
+            last_answer,
             ..
         } = hold;
         // What is left in here is between this client and nobody else.
         lease.from_client.clear();
         lease.to_client.clear();
         lease.residue |= self.pinned() | suspected.unwrap_or_default();
-        let now = Instant::now();
+        let now = match client {
+            Client::Here => last_answer,
+            Client::Gone => Instant::now(),
+        };
         self.registered.enter(Phase::Idle, now);
         match verdict {
             Verdict::Release => {

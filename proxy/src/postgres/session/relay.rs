@@ -51,8 +51,8 @@ pub(super) struct Hold {
     /// Whether `from_client` may be taken without more bytes of the client: they were read
     /// before there was a backend, or wait for the server's answers.
     has_pending: bool,
-    /// When the oldest request without an answer came.
-    query_since: Instant,
+    /// When the oldest request without an answer came, or else when the last answer did.
+    pub(super) query_since: Instant,
     transaction_since: Option<Instant>,
 }
 
@@ -92,7 +92,7 @@ impl Hold {
             crossing: None,
             has_pending,
             query_since: now,
-            transaction_since: None,
+            transaction_since: Some(now),
         }
     }
 }
@@ -112,8 +112,14 @@ impl Session {
             if self.registered.entry.any() {
                 self.heed_signals(hold)?;
             }
-            let asked = self.poll_requests(hold, cx)?;
+            // Whoever is expected to say something comes first. At a boundary the client need not be
+            // asked again: what it sends meanwhile wakes the session.
+            let owes = hold.lease.tracker.owes();
+            let mut asked = !owes && self.poll_requests(hold, cx)?;
             let answered = self.poll_answers(hold, cx)?;
+            if owes && !(answered && self.may_part(hold)) {
+                asked = self.poll_requests(hold, cx)?;
+            }
             if hold.crossing.is_some() {
                 if asked {
                     Self::stirs(hold);
@@ -123,18 +129,26 @@ impl Session {
                     continue;
                 }
             }
-            if self.route.mode().shares() && is_quiet(&hold.lease) && !hold.is_ours() {
+            if self.may_part(hold) {
                 match self.at_boundary(hold) {
-                    Verdict::Keep if self.lingers(hold) => continue,
+                    Verdict::Keep if self.lingers(hold) || answered => continue,
                     Verdict::Keep => {}
                     Verdict::Probe => continue,
                     _ => return Ok(poll_cancelled(hold, cx)),
                 }
             }
-            if !asked && !answered {
+            // Whoever came last has nothing more: the other one has been waited for already.
+            if !(if owes { asked } else { answered }) {
                 return Ok(Poll::Pending);
             }
         }
+    }
+
+    /// Whether the backend is where it may go to somebody else, unless it keeps what is the
+    /// session's.
+    #[inline]
+    fn may_part(&self, hold: &Hold) -> bool {
+        self.route.mode().shares() && is_quiet(&hold.lease) && !hold.is_ours()
     }
 
     /// From the client to the server. Returns whether anything moved.
@@ -219,7 +233,7 @@ impl Session {
         }
     }
 
-    /// From the server to the client. Returns whether anything moved.
+    /// From the server to the client, at most up to a boundary. Returns whether anything moved.
     #[inline]
     fn poll_answers(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<bool, Outcome> {
         let mut moved = false;
@@ -246,6 +260,9 @@ impl Session {
                         moved = true;
                     }
                 }
+            }
+            if moved && self.may_part(hold) {
+                return Ok(true);
             }
             let Backend {
                 wire, from_server, ..
@@ -453,7 +470,9 @@ impl Requests<'_> {
     #[inline]
     fn stage(&mut self, hold: &mut Hold, bytes: &[u8]) -> Result<usize, Outcome> {
         let backend = &mut *hold.lease;
-        if !backend.tracker.owes() || hold.probe.is_some() && hold.transaction_since.is_none() {
+        let idle =
+            !backend.tracker.owes() || hold.probe.is_some() && hold.transaction_since.is_none();
+        if hold.adapted && idle {
             let now = Instant::now();
             hold.query_since = now;
             hold.transaction_since.get_or_insert(now);

@@ -1,8 +1,8 @@
 //! The slow path of borrowing: no backend is idle.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use entrapool_metrics::{CancelResult, Cause, Direction};
@@ -35,25 +35,26 @@ impl From<End> for Stop {
 }
 
 impl Session {
-    /// Waits for a backend; `None` if the request was cancelled meanwhile, and answered.
-    /// `pending` is what was read of the request already.
+    /// Waits for a backend, and says since when it has it; `None` if the request was cancelled
+    /// meanwhile, and answered. `pending` is what was read of the request already.
     pub(super) async fn wait_for_backend(
         &mut self,
         since: Instant,
         mut pending: Vec<u8>,
-    ) -> Result<Option<Lease<Connector>>, End> {
+    ) -> Result<Option<(Lease<Connector>, Instant)>, End> {
         self.registered.enter(Phase::Waiting, since);
-        let queued = self.queue(&mut pending).await;
-        let waited = since.elapsed().as_secs_f64();
+        let queued = self.queue(since, &mut pending).await;
+        let now = Instant::now();
+        let waited = now.duration_since(since).as_secs_f64();
         self.route.metrics.pool_wait.observe(waited);
         match queued {
             Ok(mut lease) => {
                 self.route.count(Direction::ClientIn, pending.len());
                 lease.from_client.append(&pending);
-                Ok(Some(lease))
+                Ok(Some((lease, now)))
             }
             Err(Stop::Cancelled) => {
-                self.registered.enter(self.resting(), Instant::now());
+                self.registered.enter(self.resting(), now);
                 self.take_back(pending).await.map(|()| None)
             }
             Err(Stop::End(end)) => Err(end),
@@ -63,34 +64,18 @@ impl Session {
     /// While all backends are busy the client's bytes stay in its socket. They are looked at
     /// only where that costs less than it may save: before a login is made, and after a while
     /// in the queue. A client that says goodbye needs no backend.
-    async fn queue(&mut self, pending: &mut Vec<u8>) -> Result<Lease<Connector>, Stop> {
+    async fn queue(
+        &mut self,
+        since: Instant,
+        pending: &mut Vec<u8>,
+    ) -> Result<Lease<Connector>, Stop> {
         let pool = Arc::clone(&self.pool);
         if pending.is_empty() && pool.could_grow() {
-            self.look_at_request(pending).await?;
+            std::future::poll_fn(|cx| self.poll_look(pending, cx)).await?;
         }
         let mut waiting = pin!(pool.lease(self.registered.number()));
-        let patient = tokio::time::timeout(PATIENCE, self.unless_stopped(waiting.as_mut()));
-        let lease = match patient.await {
-            Ok(lease) => lease?,
-            Err(_) => {
-                if pending.is_empty() {
-                    self.look_at_request(pending).await?;
-                }
-                self.unless_stopped(waiting).await?
-            }
-        };
-        lease.map_err(|error| {
-            let (cause, report) = report::no_backend(&error, pool.wait_timeout());
-            Stop::End(End::told(cause, report))
-        })
-    }
-
-    /// What `work` comes to; a signal wakes the session, which looks at it here.
-    async fn unless_stopped<T>(
-        &self,
-        mut work: Pin<&mut impl Future<Output = T>>,
-    ) -> Result<T, Stop> {
-        std::future::poll_fn(|cx| {
+        let mut came = false;
+        let lease = std::future::poll_fn(|cx| {
             if let Some(end) = self.asked_to_end() {
                 return Poll::Ready(Err(Stop::End(end)));
             }
@@ -98,18 +83,36 @@ impl Session {
             if entry.any() && entry.take(Signal::Cancel) {
                 return Poll::Ready(Err(Stop::Cancelled));
             }
-            work.as_mut().poll(cx).map(Ok)
+            if let Poll::Ready(lease) = waiting.as_mut().poll(cx) {
+                return Poll::Ready(Ok(lease));
+            }
+            // The pool wakes those who wait now and then.
+            if std::mem::replace(&mut came, true)
+                && pending.is_empty()
+                && since.elapsed() >= PATIENCE
+            {
+                ready!(self.poll_look(pending, cx))?;
+            }
+            Poll::Pending
         })
-        .await
+        .await?;
+        lease.map_err(|error| {
+            let (cause, report) = report::no_backend(&error, pool.wait_timeout());
+            Stop::End(End::told(cause, report))
+        })
     }
 
-    /// Reads the header of the request that waits in the socket.
-    async fn look_at_request(&mut self, pending: &mut Vec<u8>) -> Result<(), End> {
-        match self.client.read_at_most(HEADER, pending).await {
+    /// Reads the header of the request that waits in the socket; an error if there is no request.
+    fn poll_look(&mut self, pending: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let read = ready!(self.client.poll_read_at_most(HEADER, cx, |bytes| {
+            pending.extend_from_slice(bytes);
+            bytes.len()
+        }));
+        Poll::Ready(match read {
             Ok(0) | Err(_) => Err(End::silent(Cause::Gone)),
             Ok(_) if pending.first() == Some(&b'X') => Err(End::silent(Cause::Quit)),
             Ok(_) => Ok(()),
-        }
+        })
     }
 
     /// The request was cancelled: it is read to its end, and answered as the server would.

@@ -39,6 +39,8 @@ pub(super) struct Hold {
     /// When the oldest request without an answer came.
     query_since: Option<Instant>,
     transaction_since: Option<Instant>,
+    /// When the last answer ended; before the first, when the session got the backend.
+    pub(super) last_answer: Instant,
 }
 
 /// Why the relay stopped.
@@ -71,6 +73,7 @@ impl Hold {
             has_pending,
             query_since: Some(now),
             transaction_since: Some(now),
+            last_answer: now,
         }
     }
 }
@@ -90,20 +93,34 @@ impl Session {
             if self.registered.entry.any() {
                 self.heed_signals(hold)?;
             }
-            let asked = self.poll_requests(hold, cx)?;
+            // Whoever is expected to say something comes first. At a boundary the client need not be
+            // asked again: what it sends meanwhile wakes the session.
+            let owes = hold.lease.tracker.owes();
+            let mut asked = !owes && self.poll_requests(hold, cx)?;
             let answered = self.poll_answers(hold, cx)?;
-            if self.route.mode().shares() && self.is_quiet(&hold.lease) && hold.suspected.is_none()
-            {
+            if owes && !(answered && self.may_part(hold)) {
+                asked = self.poll_requests(hold, cx)?;
+            }
+            if self.may_part(hold) {
                 match self.at_boundary(hold) {
+                    Verdict::Keep if answered => continue,
                     Verdict::Keep => {}
                     Verdict::Probe => continue,
                     _ => return Ok(Poll::Ready(())),
                 }
             }
-            if !asked && !answered {
+            // Whoever came last has nothing more: the other one has been waited for already.
+            if !(if owes { asked } else { answered }) {
                 return Ok(Poll::Pending);
             }
         }
+    }
+
+    /// Whether the backend is where it may go to somebody else, unless it keeps what is the
+    /// session's.
+    #[inline]
+    fn may_part(&self, hold: &Hold) -> bool {
+        self.route.mode().shares() && self.is_quiet(&hold.lease) && hold.suspected.is_none()
     }
 
     /// From the client to the server. Returns whether anything moved.
@@ -205,7 +222,7 @@ impl Session {
         }
     }
 
-    /// From the server to the client. Returns whether anything moved.
+    /// From the server to the client, at most up to a boundary. Returns whether anything moved.
     #[inline]
     fn poll_answers(&mut self, hold: &mut Hold, cx: &mut Context<'_>) -> Result<bool, Outcome> {
         let mut moved = false;
@@ -225,6 +242,9 @@ impl Session {
                         moved = true;
                     }
                 }
+            }
+            if moved && self.may_part(hold) {
+                return Ok(true);
             }
             let Backend {
                 wire, from_server, ..
@@ -322,6 +342,7 @@ impl Hold {
     /// The client has an answer.
     fn answered(&mut self, metrics: &Arc<entrapool_metrics::RouteMetrics>) {
         let now = Instant::now();
+        self.last_answer = now;
         let since = |since: Instant| now.duration_since(since).as_secs_f64();
         if let Some(query_since) = self.query_since.take() {
             metrics.query_duration.observe(since(query_since));

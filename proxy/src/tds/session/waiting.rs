@@ -34,16 +34,17 @@ impl From<End> for Stop {
 }
 
 impl Session {
-    /// Waits for a backend; `None` if the request was cancelled meanwhile, and answered.
-    /// `pending` is what was read of the request already.
+    /// Waits for a backend, and says since when it has it; `None` if the request was cancelled
+    /// meanwhile, and answered. `pending` is what was read of the request already.
     pub(super) async fn wait_for_backend(
         &mut self,
         since: Instant,
         mut pending: Vec<u8>,
-    ) -> Result<Option<Lease<Connector>>, End> {
+    ) -> Result<Option<(Lease<Connector>, Instant)>, End> {
         self.registered.enter(Phase::Waiting, since);
         let queued = self.queue(&mut pending).await;
-        let waited = since.elapsed().as_secs_f64();
+        let now = Instant::now();
+        let waited = now.duration_since(since).as_secs_f64();
         self.route.metrics.pool_wait.observe(waited);
         match queued {
             Ok(mut lease) => {
@@ -59,11 +60,11 @@ impl Session {
                 taken.map_err(|violation| {
                     End::told(Cause::Malformed, report::client_malformed(&violation))
                 })?;
-                Ok(Some(lease))
+                Ok(Some((lease, now)))
             }
             Err(Stop::Cancelled(taken)) => {
                 self.route.metrics.cancels.inc(CancelResult::Waiting);
-                self.registered.enter(Phase::Idle, Instant::now());
+                self.registered.enter(Phase::Idle, now);
                 pending.drain(..taken);
                 self.ahead = pending.into_boxed_slice();
                 self.answer_attention().await.map(|()| None)
