@@ -1,6 +1,6 @@
-//! How many instructions an exchange takes in the trackers, counted by callgrind: numbers that do
-//! not depend on what else the machine does. `benches/instructions.tsv` has their history; a rise
-//! fails.
+//! How many instructions an exchange takes in the trackers, and a transaction in the whole
+//! process, counted by callgrind: numbers that do not depend on what else the machine does.
+//! `benches/instructions.tsv` has their history; a rise fails.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,9 +27,9 @@ pub(crate) fn run(report: &mut Report, keep: Keep) -> anyhow::Result<()> {
         "build",
         "--release",
         "-p",
+        "entrapool",
+        "-p",
         "entrapool-benches",
-        "--bin",
-        "exchanges",
     ];
     if report.command("release build", &mut cargo(build))? {
         report.step("instructions per exchange", || compare(keep))?;
@@ -82,7 +82,7 @@ fn last(text: &str) -> BTreeMap<String, u64> {
     fields.collect()
 }
 
-/// Kinds that cost more than they did, and kinds of which nothing is known.
+/// Kinds that cost more than they did, and kinds of which nothing is known, then or now.
 fn risen(kept: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> Vec<String> {
     let risen = now.iter().filter_map(|(kind, count)| {
         let before = kept.get(kind);
@@ -92,7 +92,10 @@ fn risen(kept: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> Vec<Strin
             None => format!("{kind} has no number yet"),
         })
     });
-    risen.collect()
+    let gone = kept.keys().filter(|kind| !now.contains_key(*kind));
+    risen
+        .chain(gone.map(|kind| format!("{kind} was not counted")))
+        .collect()
 }
 
 fn lines(now: &BTreeMap<String, u64>) -> anyhow::Result<String> {
@@ -118,6 +121,31 @@ fn count() -> anyhow::Result<BTreeMap<String, u64>> {
         counts.insert(kind.to_owned(), long.saturating_sub(short) / TIMES);
     }
     ensure!(!counts.is_empty(), "{} lists no kinds", program.display());
+    counts.extend(count_process()?);
+    Ok(counts)
+}
+
+/// Of the whole process, which the bench starts and asks.
+fn count_process() -> anyhow::Result<BTreeMap<String, u64>> {
+    let program = tree::target().join("release/side-by-side");
+    let output = Command::new(&program)
+        .args(["--instructions", &TIMES.to_string()])
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        output.status.success(),
+        "{}: {}\n{}",
+        program.display(),
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let counts = said.lines().filter_map(|line| {
+        let (kind, count) = line.split_once('\t')?;
+        Some((kind.to_owned(), count.parse().ok()?))
+    });
+    let counts: BTreeMap<String, u64> = counts.collect();
+    ensure!(!counts.is_empty(), "{} said {said}", program.display());
     Ok(counts)
 }
 
@@ -159,8 +187,14 @@ mod tests {
         let kept = last(text);
         assert_eq!(kept, numbers(&[("a", 100), ("b", 100)]));
         assert!(risen(&kept, &numbers(&[("a", 103), ("b", 90)])).is_empty());
-        assert_eq!(risen(&kept, &numbers(&[("a", 104)])), ["a 100 -> 104"]);
-        assert_eq!(risen(&kept, &numbers(&[("c", 1)])), ["c has no number yet"]);
+        assert_eq!(
+            risen(&kept, &numbers(&[("a", 104), ("b", 1)])),
+            ["a 100 -> 104"]
+        );
+        assert_eq!(
+            risen(&kept, &numbers(&[("a", 1), ("c", 1)])),
+            ["c has no number yet", "b was not counted"]
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ for line in u.urlopen("http://127.0.0.1:'"$(cat /in/port)"'/metrics").read().dec
     if line.startswith("process_max_fds "): print("known")')"
 
 # A reload changes what holds; one that is wrong changes nothing, and says so.
-sed -i '1i [log]\nlevel = "debug"' /etc/entrapool/entrapool.toml
+printf '[log]\nlevel = "debug"\n' >> /etc/entrapool/entrapool.toml
 systemctl reload entrapool
 fact reloaded $?
 fact level "$(entrapool ctl log-level)"

@@ -34,6 +34,9 @@ struct Arguments {
     /// Only cases whose names contain this; of PostgreSQL.
     #[arg(long, default_value = "")]
     case: String,
+    /// Only counts entrapool's instructions for one transaction: so many in the shorter run.
+    #[arg(long, value_name = "TRANSACTIONS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    instructions: Option<u32>,
     /// Where the tables and plots go.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -71,6 +74,9 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(times) = arguments.instructions {
+        return postgres::instructions::run(times).await;
+    }
     if arguments.engine != Some(Engine::Sqlserver) {
         postgres::run(&arguments).await?;
     }

@@ -7,6 +7,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+const SYNC: &[u8] = b"S\0\0\0\x04";
+/// Of the unnamed portal, to its end.
+const EXECUTE: &[u8] = b"E\0\0\0\x09\0\0\0\0\0";
+
 /// A logged-in connection.
 pub(super) struct Client {
     input: BufReader<OwnedReadHalf>,
@@ -40,6 +44,31 @@ impl Client {
     pub(super) async fn query(&mut self, sql: &str) -> anyhow::Result<u64> {
         self.ask(sql).await?;
         self.until(b'Z').await.context("a query")
+    }
+
+    /// Prepares a statement.
+    pub(super) async fn prepare(&mut self, name: &str, sql: &str) -> anyhow::Result<()> {
+        let parse = format!("{name}\0{sql}\0\0\0");
+        let message = [&b"P"[..], &sized(parse.as_bytes())?, SYNC].concat();
+        self.send(&message).await?;
+        self.until(b'Z').await.context("a Parse").map(|_| ())
+    }
+
+    /// Runs a prepared statement with one parameter; returns how many bytes came.
+    pub(super) async fn execute(&mut self, name: &str, parameter: &str) -> anyhow::Result<u64> {
+        let length = u32::try_from(parameter.len()).context("a parameter")?;
+        let bind = [
+            b"\0",
+            name.as_bytes(),
+            b"\0\0\0\0\x01",
+            &length.to_be_bytes(),
+            parameter.as_bytes(),
+            b"\0\0",
+        ]
+        .concat();
+        let message = [&b"B"[..], &sized(&bind)?, EXECUTE, SYNC].concat();
+        self.send(&message).await?;
+        self.until(b'Z').await.context("an Execute")
     }
 
     /// Runs a COPY FROM STDIN of `times` messages with `data`; returns how many bytes went.

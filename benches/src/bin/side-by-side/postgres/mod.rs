@@ -7,6 +7,7 @@
 mod cases;
 mod client;
 mod idle;
+pub(crate) mod instructions;
 mod logins;
 mod pgbench;
 mod poolers;

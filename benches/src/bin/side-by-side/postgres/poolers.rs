@@ -1,8 +1,10 @@
 //! Who is compared.
 
-mod entrapool;
+pub(super) mod entrapool;
 mod haproxy;
+mod odyssey;
 mod pgbouncer;
+mod pgcat;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,13 +27,19 @@ pub(super) enum Contender {
     Pgbouncer,
     /// HAProxy, which relays bytes.
     Haproxy,
+    /// pgcat, `pool_mode=transaction`.
+    Pgcat,
+    /// Odyssey, `pool transaction`.
+    Odyssey,
 }
 
 /// All of them, in the table's order.
-pub(super) const CONTENDERS: [Contender; 3] = [
+pub(super) const CONTENDERS: [Contender; 5] = [
     Contender::Entrapool,
     Contender::Pgbouncer,
     Contender::Haproxy,
+    Contender::Pgcat,
+    Contender::Odyssey,
 ];
 
 /// A pooler, and whom its clients say they are.
@@ -47,6 +55,8 @@ impl Contender {
             Self::Entrapool => "entrapool, TLS upstream",
             Self::Pgbouncer => "PgBouncer, TLS upstream",
             Self::Haproxy => "HAProxy, plain",
+            Self::Pgcat => "pgcat, TLS upstream",
+            Self::Odyssey => "Odyssey, TLS upstream",
         }
     }
 
@@ -56,6 +66,8 @@ impl Contender {
             Self::Entrapool => "entrapool: cargo build --release".to_owned(),
             Self::Pgbouncer => "apt-get install pgbouncer, or PGBOUNCER=path".to_owned(),
             Self::Haproxy => "apt-get install haproxy".to_owned(),
+            Self::Pgcat => "PGCAT=path".to_owned(),
+            Self::Odyssey => "ODYSSEY=path".to_owned(),
         }
     }
 
@@ -65,6 +77,8 @@ impl Contender {
             Self::Entrapool => said(Command::new(entrapool::program()?).arg("--version")).await,
             Self::Pgbouncer => said(Command::new(pgbouncer::program()).arg("--version")).await,
             Self::Haproxy => said(Command::new("haproxy").arg("-v")).await,
+            Self::Pgcat => said(Command::new(pgcat::program()).arg("--version")).await,
+            Self::Odyssey => said(Command::new(odyssey::program()).arg("--version")).await,
         }
     }
 
@@ -99,6 +113,8 @@ impl Contender {
             Self::Entrapool => (entrapool::spawn(scene)?, CLIENT),
             Self::Pgbouncer => (pgbouncer::spawn(scene)?, CLIENT),
             Self::Haproxy => (haproxy::spawn(scene)?, OPEN_ROLE),
+            Self::Pgcat => (pgcat::spawn(scene)?, CLIENT),
+            Self::Odyssey => (odyssey::spawn(scene)?, CLIENT),
         };
         Ok(Running { pooler, user })
     }

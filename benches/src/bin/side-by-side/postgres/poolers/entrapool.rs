@@ -10,6 +10,19 @@ use super::Scene;
 use crate::pooler::{BACKENDS, Pooler, directory, free_address};
 
 pub(super) fn spawn(scene: &Scene) -> anyhow::Result<Pooler> {
+    run(scene, Command::new(program()?))
+}
+
+/// Under callgrind, which says when it ends how many instructions there were.
+pub(in crate::postgres) fn spawn_counted(scene: &Scene) -> anyhow::Result<Pooler> {
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program()?);
+    run(scene, command)
+}
+
+fn run(scene: &Scene, mut command: Command) -> anyhow::Result<Pooler> {
     let address = free_address()?;
     let azure = scene.azure();
     let keys = Serializer::new(String::new())
@@ -28,7 +41,6 @@ pub(super) fn spawn(scene: &Scene) -> anyhow::Result<Pooler> {
         azure.postgres_addr(),
         azure.database()
     );
-    let mut command = Command::new(program()?);
     command
         .args(["--http", "127.0.0.1:0", "--workers", "1"])
         .arg(route);
