@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -72,21 +72,6 @@ impl Pooler {
                 Err(_) => tokio::time::sleep(POLL).await,
             }
         }
-    }
-
-    /// Ends it as an operator would; returns what it said.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<String> {
-        let pid = self.pid.to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
-        ensure!(
-            told.context("cannot run kill")?.success(),
-            "kill -TERM {pid}"
-        );
-        let ended = tokio::time::timeout(START_LIMIT, self.child.wait()).await;
-        ended
-            .with_context(|| format!("{} does not end", self.name))?
-            .with_context(|| format!("cannot wait for {}", self.name))?;
-        Ok(self.said())
     }
 
     fn said(&self) -> String {

@@ -1,6 +1,6 @@
 //! The product's binary, from the same build as this program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use tokio::process::Command;
@@ -13,11 +13,13 @@ pub(super) fn spawn(scene: &Scene) -> anyhow::Result<Pooler> {
     run(scene, Command::new(program()?))
 }
 
-/// Under callgrind, which says when it ends how many instructions there were.
-pub(in crate::postgres) fn spawn_counted(scene: &Scene) -> anyhow::Result<Pooler> {
+/// Under callgrind, which writes what it has counted to `dump` with a number behind it when it is
+/// told to.
+pub(in crate::postgres) fn spawn_counted(scene: &Scene, dump: &Path) -> anyhow::Result<Pooler> {
     let mut command = Command::new("valgrind");
     command
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", dump.display()))
         .arg(program()?);
     run(scene, command)
 }
