@@ -1,11 +1,14 @@
 //! Links between documents and into the tree must lead somewhere.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::tree;
+
+const ALERTS: &str = "deploy/helm/entrapool-monitoring/files/rules.yaml";
 
 /// Checks the relative links of every Markdown file outside `target`.
 pub(crate) fn links() -> anyhow::Result<()> {
@@ -24,6 +27,36 @@ pub(crate) fn links() -> anyhow::Result<()> {
         return Ok(());
     }
     bail!("{}", broken.join("\n"))
+}
+
+/// Every alert has its section in the document for whoever is woken, and nothing else has.
+pub(crate) fn alerts() -> anyhow::Result<()> {
+    let read = |path: &str| {
+        let path = tree::root().join(path);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let (rules, document) = (read(ALERTS)?, read("docs/alerts.md")?);
+    let rules = named(&rules, "- alert: ");
+    let sections = named(&document, "## Entrapool");
+    let sections: BTreeSet<String> = sections
+        .iter()
+        .map(|name| format!("Entrapool{name}"))
+        .collect();
+    ensure!(!rules.is_empty(), "{ALERTS} has no alert");
+    ensure!(
+        rules == sections,
+        "docs/alerts.md and {ALERTS} differ: {:?}",
+        rules.symmetric_difference(&sections).collect::<Vec<_>>()
+    );
+    Ok(())
+}
+
+/// What stands behind `prefix` in the lines that begin with it.
+fn named(text: &str, prefix: &str) -> BTreeSet<String> {
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix(prefix));
+    names.map(|name| name.trim().to_owned()).collect()
 }
 
 fn documents(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -72,7 +105,16 @@ fn path_of(link: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::relative_links;
+    use super::{named, relative_links};
+
+    #[test]
+    fn names_stand_behind_their_prefix() {
+        let found = named(
+            "groups:\n  - alert: A\n    expr: 1\n  - alert: B \n",
+            "- alert: ",
+        );
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["A", "B"]);
+    }
 
     #[test]
     fn only_paths_are_followed() {

@@ -25,6 +25,7 @@ pub(crate) fn run(report: &mut Report, full: bool) -> anyhow::Result<()> {
     }
     check::run(report)?;
     report.step("links in documents", docs::links)?;
+    report.step("alerts in documents", docs::alerts)?;
     let mut doc = cargo(["doc", "--workspace", "--no-deps", "--keep-going"]);
     report.command("rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     let tests = ["test", "--workspace", "--no-fail-fast"];

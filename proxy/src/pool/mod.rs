@@ -1,8 +1,8 @@
 //! Backends: made, kept, lent, thrown away. Knows no protocol: what a connection is and how it
 //! is made comes in through [`Connect`] and [`Connection`].
 //!
-//! deadpool's unmanaged pool holds the idle ones and the queue of those who wait (first come,
-//! first served; the most recently used backend is lent first). Making one is a task of its
+//! deadpool's unmanaged pool holds the idle ones (the most recently used one is lent first), and
+//! [`queue`] those who wait (first come, first served). Making one is a task of its
 //! own, so that a login is not lost with the client that asked for it.
 
 mod create;

@@ -165,6 +165,45 @@ async fn no_more_than_the_limit_and_first_come_first_served() {
 }
 
 #[tokio::test]
+async fn whoever_leaves_when_it_has_been_served_passes_it_on() {
+    let bench = bench(1);
+    let held = bench.lease("a").await;
+    let pool = bench.pools.pool(&"a");
+    let (mut first, mut second) = (Box::pin(pool.lease(1)), Box::pin(pool.lease(2)));
+    for waiting in [&mut first, &mut second] {
+        let early = tokio::time::timeout(Duration::ZERO, waiting).await;
+        assert!(early.is_err(), "there is no backend yet");
+    }
+    held.give_back(Instant::now());
+    assert!(pool.try_lease(3, Instant::now()).is_none(), "overtaken");
+    drop(first);
+    second.await.unwrap().give_back(Instant::now());
+    assert_eq!(bench.attempts(), 1);
+    assert!(pool.try_lease(3, Instant::now()).is_some());
+}
+
+#[tokio::test]
+async fn a_backend_that_dies_on_its_way_costs_nobody_their_place() {
+    let bench = bench(1);
+    let held = bench.lease("a").await;
+    let fit = Arc::clone(&held.fit);
+    let pool = bench.pools.pool(&"a");
+    let (mut first, mut second) = (Box::pin(pool.lease(1)), Box::pin(pool.lease(2)));
+    for waiting in [&mut first, &mut second] {
+        let early = tokio::time::timeout(Duration::ZERO, waiting).await;
+        assert!(early.is_err(), "there is no backend yet");
+    }
+    held.give_back(Instant::now());
+    fit.store(false, Ordering::Relaxed);
+    let lease = first.await.unwrap();
+    assert_eq!(bench.attempts(), 2);
+    let early = tokio::time::timeout(Duration::ZERO, &mut second).await;
+    assert!(early.is_err(), "it was behind");
+    lease.give_back(Instant::now());
+    second.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_dropped_lease_closes_its_backend() {
     let bench = bench(1);
     drop(bench.lease("a").await);

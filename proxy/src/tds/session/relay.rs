@@ -5,7 +5,8 @@
 //! the client, lets the tracker book (and, for prepared statements, rewrite) what it sent, and
 //! writes to the server; `poll_answers` reads the server, lets the tracker say what is for the
 //! client, and writes that. Neither side is read before what it caused on the other is written,
-//! so memory stays bounded; both are polled each time, so that neither waits for the other.
+//! so memory stays bounded. Whoever is expected to say something comes first; what the other
+//! says wakes the session all the same, so that neither waits for the other.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
