@@ -253,16 +253,19 @@ fn program() -> impl Strategy<Value = Program> {
     (steps, piece)
 }
 
-/// Runs so many programs; one that differs is made as short as can be.
-fn run(profile: Profile, setting: Setting, cases: u32) {
+/// Runs so many programs of so many clients; one that differs is made as short as can be.
+fn run(profile: Profile, setting: Setting, clients: usize, cases: u32) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let stage = runtime.block_on(Stage::set(profile, setting, CLIENTS));
+    let stage = runtime.block_on(Stage::set(profile, setting, clients));
     let all = stage.all_moods();
     let test = |(program, piece): Program| {
-        let script: Vec<Step> = program.iter().map(|(who, act, _)| act.step(*who)).collect();
+        let script: Vec<Step> = program
+            .iter()
+            .map(|(who, act, _)| act.step(who % clients))
+            .collect();
         let moods: Vec<Mood> = program
             .iter()
             .map(|(_, _, mood)| all[mood % all.len()])
@@ -277,27 +280,55 @@ fn run(profile: Profile, setting: Setting, cases: u32) {
 
 #[test]
 fn programs_are_as_without_us() {
-    run(Profile::Azure, Setting::Auto, 60);
+    run(Profile::Azure, Setting::Auto, CLIENTS, 60);
 }
 
 #[test]
 fn programs_on_a_server_that_tells_little_are_as_without_us() {
-    run(Profile::Bare, Setting::Auto, 40);
+    run(Profile::Bare, Setting::Auto, CLIENTS, 40);
 }
 
+/// Two backends for two clients and the intruder.
 #[test]
 fn programs_with_too_few_backends_are_as_without_us() {
-    run(Profile::Azure, Setting::Crowded, 20);
+    run(Profile::Azure, Setting::Crowded, CLIENTS, 20);
+}
+
+/// One backend for a client and the intruder.
+#[test]
+fn programs_with_one_backend_are_as_without_us() {
+    run(Profile::Azure, Setting::Crowded, 1, 20);
+    run(Profile::Bare, Setting::Crowded, 1, 20);
 }
 
 #[test]
 #[ignore = "long: cargo xtask test --full"]
 fn many_programs_are_as_without_us() {
-    run(Profile::Azure, Setting::Auto, cases().unwrap_or(1_500));
+    run(
+        Profile::Azure,
+        Setting::Auto,
+        CLIENTS,
+        cases().unwrap_or(1_500),
+    );
 }
 
 #[test]
 #[ignore = "long: cargo xtask test --full"]
 fn many_programs_on_a_server_that_tells_little_are_as_without_us() {
-    run(Profile::Bare, Setting::Auto, cases().unwrap_or(1_000));
+    run(
+        Profile::Bare,
+        Setting::Auto,
+        CLIENTS,
+        cases().unwrap_or(1_000),
+    );
+}
+
+#[test]
+#[ignore = "long: cargo xtask test --full"]
+fn many_programs_with_few_backends_are_as_without_us() {
+    let cases = cases().unwrap_or(150);
+    run(Profile::Azure, Setting::Crowded, CLIENTS, cases);
+    for profile in [Profile::Azure, Profile::Bare] {
+        run(profile, Setting::Crowded, 1, cases);
+    }
 }
