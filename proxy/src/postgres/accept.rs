@@ -59,24 +59,27 @@ impl Refused {
 }
 
 /// Serves one client from its first byte to its end.
-pub async fn serve(route: Arc<Route>, client: Socket, console: Arc<Console>) {
+pub fn serve(
+    route: Arc<Route>,
+    client: Socket,
+    console: Arc<Console>,
+) -> impl Future<Output = ()> + Send {
     // Boxed: beginning and end need far more room than a session that idles, perhaps for days.
     // So is the session: what a task moves from one place to another, it has room for twice.
-    if let Some((mut session, _place)) = Box::pin(enter(route, client, console)).await {
-        let end = session.run().await;
-        Box::pin(session.finish(end)).await;
+    let entering = Box::pin(enter(route, client, console));
+    async move {
+        if let Some(mut session) = entering.await {
+            let end = session.run().await;
+            Box::pin(session.finish(end)).await;
+        }
     }
 }
 
 /// What a client counts as while it is there.
-type Place = (Inside, ClientGuard);
+pub(super) type Place = (Inside, ClientGuard);
 
 /// The session of a client that is let in.
-async fn enter(
-    route: Arc<Route>,
-    client: Socket,
-    console: Arc<Console>,
-) -> Option<(Box<Session>, Place)> {
+async fn enter(route: Arc<Route>, client: Socket, console: Arc<Console>) -> Option<Box<Session>> {
     let inside = match route.gate.admit(&client).await {
         Ok(inside) => inside,
         Err(turned) => {
@@ -85,8 +88,7 @@ async fn enter(
         }
     };
     let counted = route.metrics.clients.client();
-    let (session, counted) = open(route, client, console, counted).await?;
-    Some((session, (inside, counted)))
+    open(route, client, console, (inside, counted)).await
 }
 
 /// The session of a client that could be greeted.
@@ -94,14 +96,15 @@ async fn open(
     route: Arc<Route>,
     mut client: Socket,
     console: Arc<Console>,
-    counted: ClientGuard,
-) -> Option<(Box<Session>, ClientGuard)> {
+    place: Place,
+) -> Option<Box<Session>> {
     match log_in(&route, &mut client).await {
         Ok(Entrance::Session(opening)) => {
-            Some((Box::new(Session::new(route, client, *opening)), counted))
+            Some(Box::new(Session::new(route, client, *opening, place)))
         }
         Ok(Entrance::Console(startup, ahead)) => {
             // Whoever looks takes nobody's place.
+            let (_inside, counted) = place;
             drop(counted);
             let visitor = Visitor {
                 client,

@@ -20,7 +20,7 @@ use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::statements::Statements;
 use entrapool_protocol::postgres::tracker;
 
-use super::accept::{Opening, tell};
+use super::accept::{Opening, Place, tell};
 use super::connect::Connector;
 use super::route::Route;
 use super::{recover, report};
@@ -55,6 +55,7 @@ pub(super) struct Session {
     /// What was read of the client's next request already; empty but for clients that did not
     /// wait for an answer.
     ahead: Box<[u8]>,
+    _place: Place,
 }
 
 /// The end of a session, with what the client is still to be told.
@@ -80,7 +81,7 @@ impl End {
 }
 
 impl Session {
-    pub(super) fn new(route: Arc<Route>, client: Socket, opening: Opening) -> Self {
+    pub(super) fn new(route: Arc<Route>, client: Socket, opening: Opening, place: Place) -> Self {
         let Opening {
             registered,
             pool,
@@ -104,6 +105,7 @@ impl Session {
             pins: None,
             channels: None,
             ahead,
+            _place: place,
         }
     }
 
@@ -167,12 +169,19 @@ impl Session {
         }
     }
 
-    async fn hold(&mut self, lease: Lease<Connector>, now: Instant) -> Result<(), End> {
+    /// Not an `async fn`: a task would have room for the lease twice.
+    fn hold(
+        &mut self,
+        lease: Lease<Connector>,
+        now: Instant,
+    ) -> impl Future<Output = Result<(), End>> + Send {
         self.registered.enter(Phase::Active, now);
         let mut hold = Hold::new(lease, now);
         self.arrive(&mut hold);
-        let outcome = std::future::poll_fn(|cx| self.poll_relay(&mut hold, cx)).await;
-        self.part(hold, outcome)
+        async move {
+            let outcome = std::future::poll_fn(|cx| self.poll_relay(&mut hold, cx)).await;
+            self.part(hold, outcome)
+        }
     }
 
     /// Ready when the client has sent something, or has gone; an error when the session ends.

@@ -79,20 +79,23 @@ impl Refused {
 }
 
 /// Serves one client from its first byte to its end.
-pub async fn serve(route: Arc<Route>, client: Socket) {
+pub fn serve(route: Arc<Route>, client: Socket) -> impl Future<Output = ()> + Send {
     // Boxed: beginning and end need far more room than a session that idles, perhaps for days.
     // So is the session: what a task moves from one place to another, it has room for twice.
-    if let Some((mut session, _place)) = Box::pin(enter(route, client)).await {
-        let end = session.run().await;
-        Box::pin(session.finish(end)).await;
+    let entering = Box::pin(enter(route, client));
+    async move {
+        if let Some(mut session) = entering.await {
+            let end = session.run().await;
+            Box::pin(session.finish(end)).await;
+        }
     }
 }
 
 /// What a client counts as while it is there.
-type Place = (Inside, ClientGuard);
+pub(super) type Place = (Inside, ClientGuard);
 
 /// The session of a client that is let in.
-async fn enter(route: Arc<Route>, client: Socket) -> Option<(Box<Session>, Place)> {
+async fn enter(route: Arc<Route>, client: Socket) -> Option<Box<Session>> {
     let inside = match route.gate.admit(&client).await {
         Ok(inside) => inside,
         Err(turned) => {
@@ -101,12 +104,11 @@ async fn enter(route: Arc<Route>, client: Socket) -> Option<(Box<Session>, Place
         }
     };
     let counted = route.metrics.clients.client();
-    let session = open(route, client).await?;
-    Some((Box::new(session), (inside, counted)))
+    open(route, client, (inside, counted)).await
 }
 
 /// The session of a client that could be greeted.
-async fn open(route: Arc<Route>, client: Socket) -> Option<Session> {
+async fn open(route: Arc<Route>, client: Socket, place: Place) -> Option<Box<Session>> {
     let secured = secure(&route, client);
     let (mut client, first) = match tokio::time::timeout(STARTUP_LIMIT, secured).await {
         Ok(Ok(secured)) => secured,
@@ -120,7 +122,7 @@ async fn open(route: Arc<Route>, client: Socket) -> Option<Session> {
         }
     };
     match log_in(&route, &mut client, first).await {
-        Ok(opening) => Some(Session::new(route, client, opening)),
+        Ok(opening) => Some(Box::new(Session::new(route, client, opening, place))),
         Err(refused) => {
             refuse(&route, Some(client), refused).await;
             None

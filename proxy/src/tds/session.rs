@@ -21,7 +21,7 @@ use entrapool_protocol::tds::settings::Settings;
 use entrapool_protocol::tds::statements::Statements;
 use entrapool_protocol::tds::tracker;
 
-use super::accept::{Opening, tell};
+use super::accept::{Opening, Place, tell};
 use super::connect::Connector;
 use super::route::Route;
 use super::{recover, report};
@@ -56,6 +56,7 @@ pub(super) struct Session {
     packet_size: usize,
     /// For a client of an old version.
     legacy: Option<(Dialect, Box<Translator>)>,
+    _place: Place,
 }
 
 /// The end of a session, with what the client is still to be told.
@@ -81,7 +82,7 @@ impl End {
 }
 
 impl Session {
-    pub(super) fn new(route: Arc<Route>, client: Socket, opening: Opening) -> Self {
+    pub(super) fn new(route: Arc<Route>, client: Socket, opening: Opening, place: Place) -> Self {
         let Opening {
             registered,
             pool,
@@ -103,6 +104,7 @@ impl Session {
             ahead: ahead.into_boxed_slice(),
             packet_size,
             legacy,
+            _place: place,
         }
     }
 
@@ -171,14 +173,21 @@ impl Session {
         }
     }
 
-    async fn hold(&mut self, lease: Lease<Connector>, now: Instant) -> Result<(), End> {
+    /// Not an `async fn`: a task would have room for the lease twice.
+    fn hold(
+        &mut self,
+        lease: Lease<Connector>,
+        now: Instant,
+    ) -> impl Future<Output = Result<(), End>> + Send {
         self.registered.enter(Phase::Active, now);
         let mut hold = Hold::new(lease, now);
-        let outcome = std::future::poll_fn(|cx| self.poll_relay(&mut hold, cx)).await;
-        if let Some((_, translator)) = &mut self.legacy {
-            translator.shrink();
+        async move {
+            let outcome = std::future::poll_fn(|cx| self.poll_relay(&mut hold, cx)).await;
+            if let Some((_, translator)) = &mut self.legacy {
+                translator.shrink();
+            }
+            self.part(hold, outcome)
         }
-        self.part(hold, outcome)
     }
 
     /// Ready when the client has sent something, or has gone; an error when the session ends.
