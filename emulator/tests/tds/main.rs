@@ -8,6 +8,7 @@ mod answer;
 mod client;
 mod data;
 mod errors;
+mod examples;
 mod login;
 mod packets;
 mod prepared;
