@@ -29,6 +29,9 @@ pub fn check(data: &[u8]) {
     let whole = requests(dialect, &[input.stream]);
     assert_eq!(whole, requests(dialect, &parts));
     requests_are_full(&whole.1);
+    if parts.is_empty() {
+        return;
+    }
     let whole = answers(dialect, &[input.stream]);
     let cut = answers(dialect, &parts);
     assert_eq!(whole, cut);
@@ -73,9 +76,6 @@ fn answers(dialect: Dialect, parts: &[&[u8]]) -> Option<Vec<u8>> {
         let mut wire = packet::header(Kind::Answer, last, length, 1).to_vec();
         wire.extend_from_slice(part);
         answers.translate(&wire, &mut out).ok()?;
-    }
-    if parts.is_empty() {
-        return None;
     }
     let message = packet::whole(&out, usize::MAX).expect("packets");
     Some(message.expect("an end").body)

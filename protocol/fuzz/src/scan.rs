@@ -3,7 +3,7 @@
 //! It is read to its end. What it is suspected of does not depend on its case, nor on what
 //! stands in front of it as a statement of its own.
 
-use entrapool_protocol::postgres::scan::{named, scan};
+use entrapool_protocol::postgres::scan::{Verb, named, scan};
 
 /// Longest text.
 const LONGEST: usize = 4_000;
@@ -15,7 +15,8 @@ pub fn check(data: &[u8]) {
     let found = scan(data, &mut scratch);
     if let Some(gone) = named(data) {
         assert!(gone.at.start < gone.at.end && gone.at.end <= data.len());
-        assert!(!found.effects.is_empty(), "DEALLOCATE leaves nothing");
+        let runs = gone.verb == Verb::Execute;
+        assert!(runs || !found.effects.is_empty(), "it leaves nothing");
     }
     // The tags of dollar quotes differ by case.
     if !data.contains(&b'$') {

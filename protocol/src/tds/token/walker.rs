@@ -131,21 +131,31 @@ impl Walker {
         }
     }
 
+    /// Whether an ENVCHANGE says that, in one packet or in several.
+    #[inline]
+    fn is_promotion(&self, telling: &Telling, window: &Window<'_>) -> bool {
+        match *telling {
+            Telling::Kept => self.machine.kept == PROMOTED,
+            Telling::Here { from, to } => window.input.get(from..to) == Some(PROMOTED),
+            Telling::Status(_) | Telling::Done { .. } | Telling::Int { .. } => false,
+        }
+    }
+
     #[inline]
     fn tell<'a>(&'a mut self, telling: Telling, window: &Window<'a>) -> Walked<'a> {
         let token = self.token;
         if !matches!(telling, Telling::Int { .. }) {
             self.token = 0;
         }
+        if token == ENVCHANGE && self.is_promotion(&telling, window) {
+            // Its length counts nothing but this byte.
+            self.token = token;
+            self.machine.push(&[Step::LongBytes, Step::Skip(1)]);
+        }
         let told = match telling {
             Telling::Kept => content(token, &self.machine.kept),
             Telling::Here { from, to } => {
                 let body = window.input.get(from..to).unwrap_or_default();
-                if token == ENVCHANGE && body == PROMOTED {
-                    // Its length counts nothing but this byte.
-                    self.token = token;
-                    self.machine.push(&[Step::LongBytes, Step::Skip(1)]);
-                }
                 content(token, body)
             }
             Telling::Status(status) => Token::ReturnStatus(status),
