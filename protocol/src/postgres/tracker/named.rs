@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::front::{Action, DISCARD_SEQUENCES, malformed, too_large, whole_within};
-use super::{Change, Tracker, Values, message, statements};
+use super::{Change, Tracker, Undo, Values, message, statements};
 use crate::postgres::Violation;
 use crate::postgres::effect::Effects;
 use crate::postgres::frame::{HEADER, Header, split_cstr};
@@ -127,7 +127,10 @@ impl Tracker {
     pub(super) fn drop_unnamed(&mut self, names: &mut Statements) {
         self.unnamed.mark = None;
         let before = names.replace_unnamed(Vec::new());
-        if !before.is_empty() {
+        // What an earlier request ended may come back, if the server has skipped that; not behind
+        // this one.
+        let is_pending = |undo: &Undo| matches!(undo.change, Change::Unnamed(_));
+        if !before.is_empty() || self.undo.iter().any(is_pending) {
             self.undoable(Change::Unnamed(before));
         }
     }

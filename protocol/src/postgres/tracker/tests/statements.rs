@@ -274,6 +274,20 @@ fn a_backend_does_not_mistake_its_old_unnamed_statement_for_the_clients_new_one(
 }
 
 #[test]
+fn what_a_later_query_ended_does_not_come_back_with_an_earlier_failure() {
+    let mut pair = Pair::new();
+    pair.client(&[prepare("", "select 0"), empty(b'S')].concat());
+    pair.server(&[empty(b'1'), ready(Status::Idle)].concat());
+    // The server skips the first Query, but not the second.
+    pair.client(&[bind("nobody"), simple("select 1"), empty(b'S')].concat());
+    pair.client(&simple("select 2"));
+    pair.server(&[error("26000"), ready(Status::Idle)].concat());
+    assert!(pair.names.unnamed().is_empty());
+    pair.server(&[tagged("SELECT 1"), ready(Status::Idle)].concat());
+    assert!(pair.names.unnamed().is_empty());
+}
+
+#[test]
 fn what_a_later_batch_parsed_outlives_an_earlier_failure() {
     let mut pair = Pair::new();
     pair.client(&[prepare("", "select 0"), empty(b'S')].concat());
