@@ -193,15 +193,15 @@ impl Tracker {
 
     /// What was held back of the last packet, if it turns out to be for the client.
     fn carry_for(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
-        let carried = std::mem::take(&mut self.response.carried);
-        let carry = self
-            .response
-            .carry
-            .get(..carried)
-            .filter(|carry| !carry.is_empty())?;
-        // Behind the token's byte and length comes its type.
-        let kind = packet.get(HEADER + carry.len().abs_diff(3));
-        if kind == Some(&RESET_CHANGE) {
+        let response = &mut self.response;
+        let carry = response.carry.get(..response.carried)?;
+        if carry.is_empty() {
+            return None;
+        }
+        // Behind the token's byte and length comes its type, if this packet is as long as that.
+        let kind = *packet.get(HEADER + carry.len().abs_diff(3))?;
+        response.carried = 0;
+        if kind == RESET_CHANGE {
             return None;
         }
         let length = u16::try_from(HEADER + carry.len()).unwrap_or(u16::MAX);
@@ -339,12 +339,18 @@ impl Tracker {
                 Some(&RESET_CHANGE) => Some(begin.unwrap_or(0)),
                 Some(_) => None,
                 None => {
-                    let begin = begin?;
-                    let part = payload.get(begin..)?;
-                    let place = self.response.carry.get_mut(..part.len())?;
+                    let response = &mut self.response;
+                    let (from, carried) = match begin {
+                        Some(begin) => (begin, 0),
+                        None if response.carried > 0 => (0, response.carried),
+                        None => return None,
+                    };
+                    let part = payload.get(from..)?;
+                    let whole = carried + part.len();
+                    let place = response.carry.get_mut(carried..whole)?;
                     place.copy_from_slice(part);
-                    self.response.carried = part.len();
-                    Some(begin)
+                    response.carried = whole;
+                    Some(from)
                 }
             },
             _ => None,
