@@ -30,6 +30,7 @@ fn configuration(scene: &Scene, port: u16, directory: &str) -> String {
     let server = scene.azure().postgres_addr();
     format!(
         "daemonize no\n\
+         log_format \"%p %t %l %c %m\\n\"\n\
          log_to_stdout yes\n\
          log_session no\n\
          log_query no\n\

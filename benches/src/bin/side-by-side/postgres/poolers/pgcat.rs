@@ -43,6 +43,7 @@ fn configuration(scene: &Scene, port: u16) -> String {
          prepared_statements_cache_size = 500\n\
          [pools.{database}.users.0]\n\
          username = \"{CLIENT}\"\n\
+         password = \"{PASSWORD}\"\n\
          auth_type = \"trust\"\n\
          server_username = \"{PASSWORD_ROLE}\"\n\
          server_password = \"{PASSWORD}\"\n\
