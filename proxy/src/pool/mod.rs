@@ -2,7 +2,7 @@
 //! is made comes in through [`Connect`] and [`Connection`].
 //!
 //! deadpool's unmanaged pool holds the idle ones (the most recently used one is lent first), and
-//! [`queue`] those who wait (first come, first served). Making one is a task of its
+//! `queue` those who wait (first come, first served). Making one is a task of its
 //! own, so that a login is not lost with the client that asked for it.
 
 mod create;
