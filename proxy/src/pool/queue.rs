@@ -77,6 +77,13 @@ impl<C: Connect> Default for Queue<C> {
     }
 }
 
+impl<C: Connect> Line<C> {
+    /// Where `number` stands, or would.
+    fn find(&self, number: u64) -> usize {
+        self.waiting.partition_point(|one| one.number < number)
+    }
+}
+
 impl<C: Connect> Queue<C> {
     /// How many wait.
     #[inline]
@@ -91,11 +98,11 @@ impl<C: Connect> Queue<C> {
     /// Lets the first in line have what `take` gets, if there is somebody and something.
     fn serve(&self, take: impl FnOnce() -> Option<Object<Box<Entry<C>>>>) -> bool {
         let mut line = self.line();
-        if line.waiting.is_empty() {
-            return false;
-        }
-        let Some(object) = take() else { return false };
         let Some(first) = line.waiting.pop_front() else {
+            return false;
+        };
+        let Some(object) = take() else {
+            line.waiting.push_front(first);
             return false;
         };
         self.count.store(line.waiting.len(), Ordering::SeqCst);
@@ -144,10 +151,15 @@ impl<C: Connect> Pool<C> {
             pool: self,
             number: 0,
             told: 0,
-            deadline: Instant::now() + self.wait_timeout(),
+            deadline: self.latest(),
             _gauge: self.route.metrics.clients_waiting.client(),
         };
         std::future::poll_fn(|cx| place.poll(borrower, cx)).await
+    }
+
+    /// Until when one who begins to wait now may wait.
+    fn latest(&self) -> Instant {
+        Instant::now() + self.wait_timeout()
     }
 
     /// A backend comes back, fit for anybody.
@@ -214,18 +226,14 @@ impl<C: Connect> Place<'_, C> {
     fn take(&mut self, waker: &Waker) {
         let queue = &self.pool.queue;
         let mut line = queue.line();
-        let waker = waker.clone();
         if self.number == 0 {
             line.last += 1;
             self.number = line.last;
             self.told = line.told;
-            let number = self.number;
-            line.waiting.push_back(Waiting { number, waker });
-        } else {
-            let number = self.number;
-            let at = line.waiting.partition_point(|one| one.number < number);
-            line.waiting.insert(at, Waiting { number, waker });
         }
+        let (number, waker) = (self.number, waker.clone());
+        let at = line.find(number);
+        line.waiting.insert(at, Waiting { number, waker });
         queue.count.store(line.waiting.len(), Ordering::SeqCst);
         drop(line);
         self.pool.serve_idle();
@@ -251,9 +259,9 @@ impl<C: Connect> Place<'_, C> {
             if let Some(error) = &line.news {
                 return Poll::Ready(LeaseError::Connect(error.clone()));
             }
-            self.deadline = Instant::now() + self.pool.wait_timeout();
+            self.deadline = self.pool.latest();
         }
-        let at = line.waiting.partition_point(|one| one.number < self.number);
+        let at = line.find(self.number);
         if let Some(one) = line.waiting.get_mut(at)
             && !one.waker.will_wake(waker)
         {
@@ -267,7 +275,7 @@ impl<C: Connect> Place<'_, C> {
         if !self.pool.route.valve.is_paused() {
             return Poll::Ready(LeaseError::Timeout);
         }
-        self.deadline = Instant::now() + self.pool.wait_timeout();
+        self.deadline = self.pool.latest();
         Poll::Pending
     }
 }
@@ -284,7 +292,7 @@ impl<C: Connect> Drop for Place<'_, C> {
             return;
         }
         let mut line = queue.line();
-        let at = line.waiting.partition_point(|one| one.number < self.number);
+        let at = line.find(self.number);
         if line
             .waiting
             .get(at)

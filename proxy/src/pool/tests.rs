@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -164,16 +165,24 @@ async fn no_more_than_the_limit_and_first_come_first_served() {
     assert_eq!(bench.metrics.clients_waiting.now(), 0);
 }
 
+/// Two who wait, in this order.
+async fn two_in_line(
+    pool: &Arc<Pool<Scripted>>,
+) -> [Pin<Box<impl Future<Output = Result<Lease<Scripted>, LeaseError<String>>>>>; 2] {
+    let mut both = [1, 2].map(|borrower| Box::pin(pool.lease(borrower)));
+    for waiting in &mut both {
+        let early = tokio::time::timeout(Duration::ZERO, waiting).await;
+        assert!(early.is_err(), "there is no backend yet");
+    }
+    both
+}
+
 #[tokio::test]
 async fn whoever_leaves_when_it_has_been_served_passes_it_on() {
     let bench = bench(1);
     let held = bench.lease("a").await;
     let pool = bench.pools.pool(&"a");
-    let (mut first, mut second) = (Box::pin(pool.lease(1)), Box::pin(pool.lease(2)));
-    for waiting in [&mut first, &mut second] {
-        let early = tokio::time::timeout(Duration::ZERO, waiting).await;
-        assert!(early.is_err(), "there is no backend yet");
-    }
+    let [first, second] = two_in_line(&pool).await;
     held.give_back(Instant::now());
     assert!(pool.try_lease(3, Instant::now()).is_none(), "overtaken");
     drop(first);
@@ -188,11 +197,7 @@ async fn a_backend_that_dies_on_its_way_costs_nobody_their_place() {
     let held = bench.lease("a").await;
     let fit = Arc::clone(&held.fit);
     let pool = bench.pools.pool(&"a");
-    let (mut first, mut second) = (Box::pin(pool.lease(1)), Box::pin(pool.lease(2)));
-    for waiting in [&mut first, &mut second] {
-        let early = tokio::time::timeout(Duration::ZERO, waiting).await;
-        assert!(early.is_err(), "there is no backend yet");
-    }
+    let [first, mut second] = two_in_line(&pool).await;
     held.give_back(Instant::now());
     fit.store(false, Ordering::Relaxed);
     let lease = first.await.unwrap();
