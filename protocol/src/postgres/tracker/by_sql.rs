@@ -15,17 +15,18 @@ use crate::postgres::statements::{Statements, text_of};
 const VICTIM: &[u8] = b" \0\0\0";
 
 impl Tracker {
-    /// Deals with the text of a Query or of an unnamed Parse, if it names a statement that the
+    /// Deals with the text at the beginning of `body`, of a Query or of an unnamed Parse, if it names a statement that the
     /// client prepared by the protocol.
     pub(super) fn by_sql(
         &mut self,
-        sql: &[u8],
+        body: &[u8],
         header: Header,
         names: &mut Statements,
     ) -> Option<Action> {
         if names.is_empty() {
             return None;
         }
+        let sql = text_of(body);
         let found = named(sql)?;
         let Named { verb, ref name, .. } = found;
         names.get(name)?;

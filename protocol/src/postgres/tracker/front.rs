@@ -221,9 +221,8 @@ impl Tracker {
                 return self.behind_discard(message, names);
             }
             if let Some(names) = names {
-                if !names.is_empty()
-                    && let Some(sql) = header.body(message).map(text_of)
-                    && let Some(action) = self.by_sql(sql, header, names)
+                if let Some(body) = header.body(message)
+                    && let Some(action) = self.by_sql(body, header, names)
                 {
                     return action;
                 }

@@ -65,7 +65,7 @@ impl Tracker {
             }
         }
         if unnamed {
-            if let Some(action) = self.by_sql(text_of(body), header, names) {
+            if let Some(action) = self.by_sql(body, header, names) {
                 return Ok(action);
             }
             self.parse_unnamed(body, names);
