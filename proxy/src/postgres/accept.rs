@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entrapool_metrics::{CancelResult, Cause, ClientGuard};
+use entrapool_metrics::{CancelResult, Cause};
 use entrapool_protocol::postgres::Status;
 use entrapool_protocol::postgres::effect::Effects;
 use entrapool_protocol::postgres::message::{self, Report};
@@ -21,7 +21,7 @@ use super::{greeting, recover, report};
 use crate::console::{self, Console, Visitor};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
-use crate::session::gate::{HEARING, Inside, NOT_HTTP, Turned};
+use crate::session::gate::{HEARING, NOT_HTTP, Place, Turned};
 use crate::session::registry::{KeyLength, Origin, Phase, Registered, Signal};
 use crate::session::wire::Socket;
 
@@ -74,9 +74,6 @@ pub fn serve(
         }
     }
 }
-
-/// What a client counts as while it is there.
-pub(super) type Place = (Inside, ClientGuard);
 
 /// The session of a client that is let in.
 async fn enter(route: Arc<Route>, client: Socket, console: Arc<Console>) -> Option<Box<Session>> {

@@ -20,12 +20,13 @@ use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::statements::Statements;
 use entrapool_protocol::postgres::tracker;
 
-use super::accept::{Opening, Place, tell};
+use super::accept::{Opening, tell};
 use super::connect::Connector;
 use super::route::Route;
 use super::{recover, report};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
+use crate::session::gate::Place;
 use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
 use crate::session::registry::{Phase, Registered, Signal};
 use crate::session::wire::Socket;

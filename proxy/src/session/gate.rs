@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use entrapool_metrics::{Cause, Label};
+use entrapool_metrics::{Cause, ClientGuard, Label};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::peer::{self, Unknown};
@@ -54,6 +54,9 @@ struct Logged {
 /// A client that was let in; it counts until this is dropped.
 #[derive(Debug)]
 pub struct Inside(Option<(Arc<Gate>, Option<u32>)>);
+
+/// What a client counts as while it is there: one of its user's, and one of the route's.
+pub type Place = (Inside, ClientGuard);
 
 /// Why a client is not let in.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entrapool_metrics::{Cause, ClientGuard};
+use entrapool_metrics::Cause;
 use entrapool_protocol::tds::legacy::{self, Dialect, Translator};
 use entrapool_protocol::tds::login::Welcome;
 use entrapool_protocol::tds::login7::{self, ClientLogin};
@@ -23,7 +23,7 @@ use super::session::Session;
 use crate::config::ClientTls;
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
-use crate::session::gate::{HEARING, Inside, NOT_HTTP, Turned};
+use crate::session::gate::{HEARING, NOT_HTTP, Place, Turned};
 use crate::session::registry::{KeyLength, Origin, Phase, Registered};
 use crate::session::wire::Socket;
 
@@ -90,9 +90,6 @@ pub fn serve(route: Arc<Route>, client: Socket) -> impl Future<Output = ()> + Se
         }
     }
 }
-
-/// What a client counts as while it is there.
-pub(super) type Place = (Inside, ClientGuard);
 
 /// The session of a client that is let in.
 async fn enter(route: Arc<Route>, client: Socket) -> Option<Box<Session>> {

@@ -111,7 +111,8 @@ impl Session {
                 }
             }
             // Whoever came last has nothing more: the other one has been waited for already.
-            if !(if owes { asked } else { answered }) {
+            let goes_on = if owes { asked } else { answered };
+            if !goes_on {
                 return Ok(Poll::Pending);
             }
         }
