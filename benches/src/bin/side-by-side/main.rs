@@ -4,6 +4,7 @@
 //! with a password (SCRAM). TDS: a server of the bench's own. Every pooler has eight backends, one
 //! worker or thread, and clients in plain on loopback.
 
+mod haproxy;
 mod plot;
 mod pooler;
 mod postgres;
@@ -34,7 +35,7 @@ struct Arguments {
     /// Only cases whose names contain this; of PostgreSQL.
     #[arg(long, default_value = "")]
     case: String,
-    /// Only counts entrapool's instructions for one transaction: so many in the shorter run.
+    /// Only counts entrapool's instructions for one transaction, over so many of them.
     #[arg(long, value_name = "TRANSACTIONS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     instructions: Option<u32>,
     /// Where the tables and plots go.

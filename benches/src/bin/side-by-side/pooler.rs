@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,23 @@ impl Pooler {
             log,
             _directory: directory,
         })
+    }
+
+    /// The same, with a configuration in a file: the command's last argument. `text` is given where
+    /// to listen, and a directory.
+    pub(crate) fn configured(
+        name: &str,
+        mut command: Command,
+        file: &str,
+        text: impl FnOnce(SocketAddr, &Path) -> String,
+    ) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let directory = directory()?;
+        let path = directory.path().join(file);
+        let text = text(address, directory.path());
+        fs::write(&path, text).with_context(|| format!("cannot write {file}"))?;
+        command.arg(&path);
+        Self::spawn(name.to_owned(), address, command, directory)
     }
 
     /// Waits until a query gets its answer.

@@ -3,13 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail, ensure};
+use entrapool_protocol::postgres::message::{EXECUTE_ALL, SYNC};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-
-const SYNC: &[u8] = b"S\0\0\0\x04";
-/// Of the unnamed portal, to its end.
-const EXECUTE: &[u8] = b"E\0\0\0\x09\0\0\0\0\0";
 
 /// A logged-in connection.
 pub(super) struct Client {
@@ -49,7 +46,7 @@ impl Client {
     /// Prepares a statement.
     pub(super) async fn prepare(&mut self, name: &str, sql: &str) -> anyhow::Result<()> {
         let parse = format!("{name}\0{sql}\0\0\0");
-        let message = [&b"P"[..], &sized(parse.as_bytes())?, SYNC].concat();
+        let message = [&b"P"[..], &sized(parse.as_bytes())?, &SYNC].concat();
         self.send(&message).await?;
         self.until(b'Z').await.context("a Parse").map(|_| ())
     }
@@ -66,7 +63,7 @@ impl Client {
             b"\0\0",
         ]
         .concat();
-        let message = [&b"B"[..], &sized(&bind)?, EXECUTE, SYNC].concat();
+        let message = [&b"B"[..], &sized(&bind)?, &EXECUTE_ALL, &SYNC].concat();
         self.send(&message).await?;
         self.until(b'Z').await.context("an Execute")
     }

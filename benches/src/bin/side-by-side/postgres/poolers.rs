@@ -1,11 +1,11 @@
 //! Who is compared.
 
 pub(super) mod entrapool;
-mod haproxy;
 mod odyssey;
 mod pgbouncer;
 mod pgcat;
 
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::process::Command;
 
 use super::client::Client;
 use super::scene::{CLIENT, OPEN_ROLE, Scene};
+use crate::haproxy;
 use crate::pooler::Pooler;
 
 /// A column of the table.
@@ -112,12 +113,20 @@ impl Contender {
         let (pooler, user) = match self {
             Self::Entrapool => (entrapool::spawn(scene)?, CLIENT),
             Self::Pgbouncer => (pgbouncer::spawn(scene)?, CLIENT),
-            Self::Haproxy => (haproxy::spawn(scene)?, OPEN_ROLE),
+            Self::Haproxy => (
+                haproxy::spawn(scene.azure().postgres_addr(), 1_000)?,
+                OPEN_ROLE,
+            ),
             Self::Pgcat => (pgcat::spawn(scene)?, CLIENT),
             Self::Odyssey => (odyssey::spawn(scene)?, CLIENT),
         };
         Ok(Running { pooler, user })
     }
+}
+
+/// The program that a variable names, or one on the path.
+fn named_by(variable: &str, otherwise: &str) -> OsString {
+    std::env::var_os(variable).unwrap_or_else(|| otherwise.into())
 }
 
 /// The first line of what a program says; `None` if there is no such program.

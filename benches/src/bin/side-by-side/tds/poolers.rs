@@ -3,7 +3,6 @@
 //! require` it logs in, and then sends in clear.
 
 mod entrapool;
-mod haproxy;
 mod tdspool;
 
 use std::io;
@@ -14,6 +13,7 @@ use tokio::process::Command;
 use super::client::{Client, Work};
 use super::greeting::Account;
 use super::server::Server;
+use crate::haproxy;
 use crate::pooler::Pooler;
 use crate::table::Cell;
 
@@ -104,7 +104,7 @@ impl Contender {
         let mut pooler = match self {
             Self::Entrapool(leg) => entrapool::spawn(server, leg)?,
             Self::Tdspool => tdspool::spawn(server)?,
-            Self::Haproxy => haproxy::spawn(server)?,
+            Self::Haproxy => haproxy::spawn(server.address(), 4_000)?,
         };
         let answer = async |address| {
             let mut client = Client::connect(address, ACCOUNT).await?;

@@ -1,28 +1,22 @@
 //! Odyssey: the binary that `ODYSSEY` names, or one on the path.
 
 use std::ffi::OsString;
-use std::fs;
 
-use anyhow::Context as _;
 use tokio::process::Command;
 
-use super::Scene;
-use crate::pooler::{BACKENDS, Pooler, directory, free_address};
+use super::{Scene, named_by};
+use crate::pooler::{BACKENDS, Pooler};
 use crate::postgres::scene::{PASSWORD, PASSWORD_ROLE};
 
 pub(super) fn spawn(scene: &Scene) -> anyhow::Result<Pooler> {
-    let address = free_address()?;
-    let directory = directory()?;
-    let file = directory.path().join("odyssey.conf");
-    let text = configuration(scene, address.port(), &directory.path().to_string_lossy());
-    fs::write(&file, text).context("cannot write odyssey.conf")?;
-    let mut command = Command::new(program());
-    command.arg(&file);
-    Pooler::spawn("Odyssey".to_owned(), address, command, directory)
+    let command = Command::new(program());
+    Pooler::configured("Odyssey", command, "odyssey.conf", |address, directory| {
+        configuration(scene, address.port(), &directory.to_string_lossy())
+    })
 }
 
 pub(super) fn program() -> OsString {
-    std::env::var_os("ODYSSEY").unwrap_or_else(|| OsString::from("odyssey"))
+    named_by("ODYSSEY", "odyssey")
 }
 
 fn configuration(scene: &Scene, port: u16, directory: &str) -> String {

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use entrapool_emulator::postgres::{Account, find_installation};
 use tokio::process::Command;
 
-use super::Scene;
+use super::{Scene, named_by};
 use crate::pooler::{BACKENDS, Pooler, directory, free_address};
 use crate::postgres::scene::{PASSWORD, PASSWORD_ROLE};
 
@@ -35,7 +35,7 @@ pub(super) fn spawn(scene: &Scene) -> anyhow::Result<Pooler> {
 }
 
 pub(super) fn program() -> OsString {
-    std::env::var_os("PGBOUNCER").unwrap_or_else(|| OsString::from("pgbouncer"))
+    named_by("PGBOUNCER", "pgbouncer")
 }
 
 fn configuration(scene: &Scene, port: u16, ca_file: &Path) -> String {

@@ -2,28 +2,23 @@
 //! public roots only, so that here it does not.
 
 use std::ffi::OsString;
-use std::fs;
 
-use anyhow::Context as _;
 use tokio::process::Command;
 
-use super::Scene;
-use crate::pooler::{BACKENDS, Pooler, directory, free_address};
+use super::{Scene, named_by};
+use crate::pooler::{BACKENDS, Pooler};
 use crate::postgres::scene::{CLIENT, PASSWORD, PASSWORD_ROLE};
 
 pub(super) fn spawn(scene: &Scene) -> anyhow::Result<Pooler> {
-    let address = free_address()?;
-    let directory = directory()?;
-    let file = directory.path().join("pgcat.toml");
-    let text = configuration(scene, address.port());
-    fs::write(&file, text).context("cannot write pgcat.toml")?;
     let mut command = Command::new(program());
-    command.args(["--log-level", "warn"]).arg(&file);
-    Pooler::spawn("pgcat".to_owned(), address, command, directory)
+    command.args(["--log-level", "warn"]);
+    Pooler::configured("pgcat", command, "pgcat.toml", |address, _| {
+        configuration(scene, address.port())
+    })
 }
 
 pub(super) fn program() -> OsString {
-    std::env::var_os("PGCAT").unwrap_or_else(|| OsString::from("pgcat"))
+    named_by("PGCAT", "pgcat")
 }
 
 fn configuration(scene: &Scene, port: u16) -> String {
