@@ -5,11 +5,13 @@
 //! view's functions, an operator's). Runs once per text of a prepared statement, and once per
 //! Query.
 
+mod alone;
 mod functions;
 mod lexer;
 mod named;
 
 use super::effect::Effects;
+pub use alone::{custom_assignment, is_lone_set};
 use functions::{Function, function};
 use lexer::{Backslash, Lexer, Token};
 pub use named::{Named, Verb, named};

@@ -5,6 +5,7 @@
 //! of a COPY, whether a batch is still open. Bodies that nobody has to look at pass by length,
 //! across any cut. The two directions are in `front` and `back`.
 
+mod alone;
 mod back;
 mod by_sql;
 mod front;
@@ -13,6 +14,7 @@ mod named;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use alone::Alone;
 pub use back::{Event, Step};
 pub use front::Taken;
 
@@ -101,6 +103,7 @@ pub struct Tracker {
     lowered: Vec<u8>,
     /// Texts that need not be scanned again.
     harmless: Harmless<1>,
+    alone: Alone,
 }
 
 /// Which of the backend's notifications are for the client.
@@ -196,6 +199,7 @@ impl Tracker {
             scratch: Vec::new(),
             lowered: Vec::new(),
             harmless: Harmless::default(),
+            alone: Alone::default(),
         }
     }
 
@@ -276,6 +280,7 @@ impl Tracker {
         if findings == Findings::default() {
             self.harmless.learn(text);
         }
+        self.see_set(text, &findings);
         self.note(&findings);
     }
 

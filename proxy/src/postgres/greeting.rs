@@ -13,6 +13,7 @@ use entrapool_protocol::postgres::statements::{Dictionary, Watch};
 
 use super::backend::Backend;
 use super::fanout::Fanout;
+use super::precedent::Precedents;
 
 /// Kept answers per pool. Clients choose their settings freely, so there must be a limit.
 const MOST_GREETINGS: usize = 256;
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) recalls: AtomicBool,
     /// Listens for sessions that hold no backend.
     pub(super) fanout: Fanout,
+    pub(super) precedents: Precedents,
     logins: AtomicU64,
     kept: Mutex<Kept>,
 }
@@ -49,6 +51,7 @@ impl Shared {
             dictionary: Arc::new(Dictionary::new(watch)),
             recalls: AtomicBool::new(false),
             fanout: Fanout::new(),
+            precedents: Precedents::default(),
             logins: AtomicU64::new(0),
             kept: Mutex::default(),
         }

@@ -10,6 +10,7 @@ mod cancel;
 mod connect;
 mod fanout;
 mod greeting;
+mod precedent;
 mod recover;
 mod report;
 mod route;

@@ -238,6 +238,88 @@ async fn plain_queries_ask_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_set_leaves_is_asked_once() {
+    let (_azure, proxy) = auto(1).await;
+    let (mut one, mut other) = (proxy.raw().await, proxy.raw().await);
+    let set = [
+        "set work_mem = '1234kB'",
+        "set datestyle = 'SQL, DMY'",
+        // The order of day and month stays as it is.
+        "set datestyle = 'ISO'",
+        "set timezone to default",
+        "set app.tenant to upper_case",
+        "set role \"my-vm\"",
+    ];
+    let shows = "select concat_ws('|', current_setting('work_mem'), current_setting('datestyle'), \
+                 current_setting('timezone'), current_setting('app.tenant', true), current_user)";
+    let mut seen = Vec::new();
+    for client in [&mut one, &mut other] {
+        for text in set {
+            run(client, text).await;
+        }
+        seen.push(run(client, shows).await.unwrap());
+    }
+    assert!(
+        seen[0].starts_with("1234kB|ISO, DMY|") && seen[0].ends_with("|upper_case|my-vm"),
+        "{seen:?}"
+    );
+    assert_eq!(seen[0], seen[1]);
+    // The second client was not asked about.
+    let mut asked = probes(&proxy.metrics().await);
+    assert_eq!(asked, set.len() as f64);
+    // From now on each text comes behind the others: that is asked about once, too.
+    for _ in 0..3 {
+        for client in [&mut one, &mut other] {
+            for text in set {
+                run(client, text).await;
+            }
+            assert_eq!(run(client, shows).await.unwrap(), seen[0]);
+        }
+        asked = probes(&proxy.metrics().await);
+        assert_eq!(asked, 2.0 * set.len() as f64);
+    }
+    // A value of the client's own in a setting of its own is never asked about.
+    for tenant in 0..20 {
+        let client = if tenant % 2 == 0 {
+            &mut one
+        } else {
+            &mut other
+        };
+        run(client, &format!("SET app.tenant = 'Tenant {tenant}'")).await;
+    }
+    let tenant = "select current_setting('app.tenant')";
+    assert_eq!(run(&mut one, tenant).await.unwrap(), "Tenant 18");
+    assert_eq!(run(&mut other, tenant).await.unwrap(), "Tenant 19");
+    assert_eq!(probes(&proxy.metrics().await), asked);
+    // One that fails leaves nothing.
+    let refused_set = one.query("set work_mem = '-1'").await;
+    assert_eq!(refused(&refused_set), "22023");
+    assert_eq!(
+        run(&mut one, shows).await.unwrap().split('|').next(),
+        Some("1234kB")
+    );
+}
+
+#[tokio::test]
+async fn a_client_with_startup_settings_gets_them_back() {
+    let (_azure, proxy) = auto(1).await;
+    let mut plain = proxy.raw().await;
+    run(&mut plain, "set timezone to default").await;
+    run(&mut plain, "set timezone to default").await;
+    let mut own = proxy.dial().await;
+    let parameters = [("user", "legacy-app"), ("TimeZone", "Asia/Tokyo")];
+    own.startup(196_608, &parameters).await;
+    own.greeting().await;
+    for _ in 0..3 {
+        run(&mut own, "set timezone to 'Europe/Berlin'").await;
+        run(&mut own, "set timezone to default").await;
+        run(&mut plain, "select 1").await;
+        let zone = run(&mut own, "show timezone").await;
+        assert_eq!(zone.as_deref(), Some("Asia/Tokyo"));
+    }
+}
+
+#[tokio::test]
 async fn the_client_does_not_wait_for_the_question() {
     let (_azure, proxy) = auto(1).await;
     let mut one = proxy.raw().await;

@@ -315,7 +315,10 @@ impl Tracker {
                 let ours = self
                     .ledger
                     .front()
-                    .is_some_and(|owed| owed.fate == Fate::Swallow);
+                    .is_some_and(|owed| matches!(owed.fate, Fate::Swallow | Fate::Report));
+                if !ours {
+                    self.see_tag(tag);
+                }
                 // `SET LOCAL` has the tag of `SET`: where texts are looked at, they know better.
                 self.effects |= match self.dictionary.watch() {
                     // Whoever makes a command of ours sees to what it leaves.
@@ -376,6 +379,7 @@ impl Tracker {
         let body = message.get(HEADER..seen).unwrap_or_default();
         self.dying |= is_fatal(body);
         self.copy_in = false;
+        self.see_error();
         let Some(owed) = self.ledger.front() else {
             return Ok(Seen::Passing);
         };

@@ -242,6 +242,7 @@ impl Tracker {
         };
         self.hold(statement, Fate::Swallow);
         if let Some(findings) = statement.findings().filter(|_| kind == Kind::Bind) {
+            self.see_set(text_of(statement.body()), findings);
             self.note(findings);
             if std::mem::take(&mut self.discards_sequences) {
                 self.push_discard();

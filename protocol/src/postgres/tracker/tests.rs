@@ -2,6 +2,8 @@ use super::*;
 use crate::postgres::message::{framed, parse, query, ready_for_query};
 use proptest::prelude::*;
 
+#[path = "tests/alone.rs"]
+mod alone;
 #[path = "tests/statements.rs"]
 mod statements;
 

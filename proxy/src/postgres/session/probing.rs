@@ -8,10 +8,12 @@ use entrapool_protocol::Sink;
 use entrapool_protocol::postgres::Violation;
 use entrapool_protocol::postgres::effect::Effects;
 use entrapool_protocol::postgres::probe::{self, Answer};
+use entrapool_protocol::postgres::settings::Settings;
 
 use super::Session;
 use super::relay::Hold;
 use crate::postgres::adapt::adapt;
+use crate::postgres::precedent;
 use crate::session::pin::{Client, Verdict};
 
 /// Custom settings that one session may name; beyond, their names count as unknown.
@@ -54,6 +56,8 @@ pub(super) struct Probe {
     pub(super) holds_requests: bool,
     asked: Effects,
     answer: Answer,
+    /// The text that it is about, if that is all of it, and the settings before it.
+    about: Option<(Box<[u8]>, Arc<Settings>)>,
 }
 
 impl Probe {
@@ -79,6 +83,12 @@ impl Session {
             return verdict;
         }
         hold.restoring = false;
+        if self.knows_outcome(hold) {
+            hold.lease.residue = Effects::default();
+            return self.verdict(hold, Client::Here);
+        }
+        let about = hold.lease.tracker.lone_set();
+        let about = about.map(|text| (text.into(), Arc::clone(&self.settings)));
         let suspected = std::mem::take(&mut hold.lease.residue);
         hold.lease.opaque |= suspected.any(Effects::CODE | Effects::UNNAMED);
         let asked = probe::asked(suspected | self.pinned());
@@ -103,8 +113,43 @@ impl Session {
                 && !self.startup.is_empty(),
             asked,
             answer: Answer::default(),
+            about,
         }));
         Verdict::Probe
+    }
+
+    /// Whether the transaction was one `SET` of which it is known what it leaves; if so, the
+    /// session has that now.
+    fn knows_outcome(&mut self, hold: &mut Hold) -> bool {
+        let backend = &mut *hold.lease;
+        if backend.residue != Effects::SETTING || self.pins.is_some() {
+            return false;
+        }
+        let Some(text) = backend.tracker.lone_set() else {
+            return false;
+        };
+        let shared = self.pool.shared();
+        let known = shared.precedents.find(text, &self.settings);
+        let Some(after) = known.or_else(|| {
+            let after = precedent::plainly(text, &self.settings)?;
+            Some(shared.intern(after))
+        }) else {
+            return false;
+        };
+        let keeps = |name: &str| after.get(name).is_some();
+        let is_reported = backend.parameters.iter().all(|(name, value)| {
+            let set = std::str::from_utf8(name)
+                .ok()
+                .and_then(|name| after.get(name));
+            set.is_none_or(|set| set.as_bytes() == &**value)
+        });
+        if !is_reported || !self.startup.iter().all(|(name, _)| keeps(name)) {
+            return false;
+        }
+        backend.applied = Arc::clone(&after);
+        self.settings = after;
+        self.statements.set_context(self.settings.context());
+        true
     }
 
     /// The server has answered.
@@ -117,6 +162,7 @@ impl Session {
             failed,
             asked,
             answer,
+            about,
             ..
         } = *probe;
         let before = Arc::clone(&self.settings);
@@ -140,6 +186,12 @@ impl Session {
             ProbeResult::Clean
         };
         self.route.metrics.probes.inc(result);
+        let is_whole =
+            !failed && state.is_empty() && Arc::ptr_eq(&hold.lease.applied, &self.settings);
+        if let Some((text, before)) = about.filter(|_| is_whole) {
+            let after = Arc::clone(&self.settings);
+            self.pool.shared().precedents.keep(&text, before, after);
+        }
         self.pin(state);
         if asked.any(Effects::LISTEN) {
             self.name_channels(answer.channels.into_names());
