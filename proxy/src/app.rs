@@ -31,6 +31,7 @@ use crate::control::{ControlServer, Operated, Order};
 use crate::identity::{Identities, IdentityOptions};
 use crate::log::LogLevel;
 use crate::session::registry::Registry;
+use crate::session::rest::Resting;
 use crate::status;
 use doors::Doors;
 use health::AppHealth;
@@ -167,12 +168,19 @@ impl App {
             orders: orders.clone(),
         });
         let console = self.console(orders);
+        let (registry, sessions) = (Arc::clone(&self.registry), self.sessions.clone());
+        let resting = tokio::spawn(async move {
+            if let Err(error) = Resting::watch(registry, sessions).await {
+                tracing::warn!(%error, "idle clients need more memory than they should: nobody can watch them");
+            }
+        });
         let control = control
             .map(|control| tokio::spawn(Box::pin(control.serve(operated, self.end.clone()))));
         self.notifier.watch(self.end.clone());
         let result = self.serve(&mut wishes, &operation, console).await;
         // The last to go, so that probes see the drain.
         self.end.cancel();
+        resting.abort();
         let _ = serving.await;
         if let Some(control) = control {
             let _ = control.await;

@@ -161,7 +161,7 @@ impl ControlServer {
                     Socket::Unix(stream) => converse(stream, caller, operated, end).await,
                     Socket::Tcp(stream) => converse(stream, caller, operated, end).await,
                     // Nobody has begun TLS here.
-                    Socket::Tls(_) => {}
+                    Socket::Tls(_) | Socket::Resting(_) => {}
                 }
                 drop(place);
             });

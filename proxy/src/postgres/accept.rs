@@ -16,7 +16,7 @@ use super::adapt::adapt;
 use super::connect::{Connector, Key};
 use super::recover::{Unfit, settle};
 use super::route::Route;
-use super::session::Session;
+use super::session::{Session, live};
 use super::{greeting, recover, report};
 use crate::console::{self, Console, Visitor};
 use crate::pool::{Lease, Pool};
@@ -68,9 +68,8 @@ pub fn serve(
     // So is the session: what a task moves from one place to another, it has room for twice.
     let entering = Box::pin(enter(route, client, console));
     async move {
-        if let Some(mut session) = entering.await {
-            let end = session.run().await;
-            Box::pin(session.finish(end)).await;
+        if let Some(session) = entering.await {
+            live(session).await;
         }
     }
 }

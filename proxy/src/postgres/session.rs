@@ -19,6 +19,7 @@ use entrapool_protocol::postgres::message::Report;
 use entrapool_protocol::postgres::settings::Settings;
 use entrapool_protocol::postgres::statements::Statements;
 use entrapool_protocol::postgres::tracker;
+use tokio_util::task::TaskTracker;
 
 use super::accept::{Opening, tell};
 use super::connect::Connector;
@@ -29,6 +30,7 @@ use crate::session::ending::Ending;
 use crate::session::gate::Place;
 use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
 use crate::session::registry::{Phase, Registered, Signal};
+use crate::session::rest::{Rest, SHORT_SILENCE, get_up, lie_down};
 use crate::session::wire::Socket;
 use listening::Channels;
 use probing::Pins;
@@ -59,6 +61,20 @@ pub(super) struct Session {
     _place: Place,
 }
 
+/// Why a session's task stops.
+pub(super) enum Leave {
+    /// The session ends.
+    End(End),
+    /// It rests.
+    Rest,
+}
+
+impl From<End> for Leave {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}
+
 /// The end of a session, with what the client is still to be told.
 pub(super) struct End {
     ending: Ending,
@@ -78,6 +94,34 @@ impl End {
             ending: Ending::because(cause, &report.message),
             report: Some(Box::new(report)),
         }
+    }
+}
+
+/// Runs a session to its end.
+pub(super) async fn live(mut session: Box<Session>) {
+    loop {
+        get_up(&mut *session);
+        match session.run().await {
+            Leave::End(end) => return Box::pin(session.finish(end)).await,
+            Leave::Rest => match lie_down(session) {
+                Some(awake) => session = awake,
+                None => return,
+            },
+        }
+    }
+}
+
+impl Rest for Session {
+    fn client(&mut self) -> &mut Socket {
+        &mut self.client
+    }
+
+    fn registered(&self) -> &Registered {
+        &self.registered
+    }
+
+    fn go_on(self: Box<Self>, sessions: &TaskTracker) {
+        sessions.spawn(live(self));
     }
 }
 
@@ -110,8 +154,8 @@ impl Session {
         }
     }
 
-    /// Runs the session to its end.
-    pub(super) async fn run(&mut self) -> End {
+    /// Runs the session to its end, or until it rests.
+    async fn run(&mut self) -> Leave {
         std::future::poll_fn(|cx| {
             self.registered.entry.attach(cx.waker());
             Poll::Ready(())
@@ -121,16 +165,16 @@ impl Session {
             let turned = if self.ahead.is_empty() {
                 self.turn().await
             } else {
-                Box::pin(self.turn_ahead()).await
+                Box::pin(self.turn_ahead()).await.map_err(Leave::End)
             };
-            if let Err(end) = turned {
-                return end;
+            if let Err(leave) = turned {
+                return leave;
             }
         }
     }
 
     /// Tells the client what it has to know of the end, closes, and records the end.
-    pub(super) async fn finish(self: Box<Self>, end: End) {
+    async fn finish(self: Box<Self>, end: End) {
         let Self {
             client,
             route,
@@ -144,7 +188,7 @@ impl Session {
     }
 
     /// Waits for the client, borrows a backend, relays until they part.
-    async fn turn(&mut self) -> Result<(), End> {
+    async fn turn(&mut self) -> Result<(), Leave> {
         std::future::poll_fn(|cx| self.poll_idle(cx)).await?;
         let now = Instant::now();
         let (lease, now) = match self.pool.try_lease(self.registered.number(), now) {
@@ -157,7 +201,7 @@ impl Session {
                 None => return Ok(()),
             },
         };
-        self.hold(lease, now).await
+        self.hold(lease, now).await.map_err(Leave::End)
     }
 
     /// As [`Session::turn`], for a client whose next bytes were read already.
@@ -185,19 +229,28 @@ impl Session {
         }
     }
 
-    /// Ready when the client has sent something, or has gone; an error when the session ends.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+    /// Ready when the client has sent something, or has gone; an error when the session ends or
+    /// rests.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Leave>> {
         if let Some(end) = self.asked_to_end() {
-            return Poll::Ready(Err(end));
+            return Poll::Ready(Err(Leave::End(end)));
+        }
+        if self.registered.entry.any() && self.is_sent_to_rest() {
+            return Poll::Ready(Err(Leave::Rest));
         }
         if self.registered.entry.any() && self.registered.entry.take(Signal::Cancel) {
             self.route.metrics.cancels.inc(CancelResult::Stale);
         }
         if let Poll::Ready(Err(end)) = self.poll_news(cx) {
-            return Poll::Ready(Err(end));
+            return Poll::Ready(Err(Leave::End(end)));
         }
         let ready = ready!(self.client.poll_read_ready(cx));
-        Poll::Ready(ready.map_err(|_| End::silent(Cause::Gone)))
+        Poll::Ready(ready.map_err(|_| Leave::End(End::silent(Cause::Gone))))
+    }
+
+    /// Whether it is to rest, and nothing has happened since that was asked.
+    fn is_sent_to_rest(&self) -> bool {
+        self.registered.entry.take(Signal::Rest) && self.registered.is_silent(SHORT_SILENCE)
     }
 
     /// Whether the session has to end though its client is still there: it holds no backend.

@@ -9,5 +9,6 @@ pub mod peer;
 pub mod pin;
 pub mod recent;
 pub mod registry;
+pub mod rest;
 mod secured;
 pub mod wire;

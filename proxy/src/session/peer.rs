@@ -49,6 +49,7 @@ pub async fn uid(client: &Socket) -> Result<u32, Unknown> {
         Socket::Unix(stream) => of_unix(stream),
         Socket::Tcp(stream) => of_tcp(stream).await,
         Socket::Tls(stream) => of_tcp(stream.tcp()).await,
+        Socket::Resting(_) => Err(Unknown::NoOwner),
     }
 }
 

@@ -14,6 +14,7 @@ use aws_lc_rs::hmac;
 use entrapool_metrics::PinReason;
 
 use super::recent::Recent;
+use super::rest::Resting;
 pub use entry::{Entry, KeyLength, Origin, Phase, Signal};
 
 /// All sessions of the process, by the process id that their clients were given.
@@ -27,6 +28,8 @@ pub struct Registry {
     born: Instant,
     /// Of those that have ended, what ended them.
     pub recent: Recent,
+    /// Those that rest.
+    pub resting: Resting,
 }
 
 #[derive(Debug, Default)]
@@ -139,6 +142,14 @@ impl Registry {
         picked.inspect(|entry| entry.raise(signal)).count()
     }
 
+    /// Asks the sessions to rest that have been silent for so long.
+    pub(super) fn ask_to_rest(&self, silence: Duration) {
+        let age = self.born.elapsed();
+        for entry in self.present().sessions.values() {
+            entry.ask_to_rest(silence, age);
+        }
+    }
+
     /// How many sessions there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -185,6 +196,7 @@ impl Default for Registry {
             count: AtomicU64::new(0),
             born: Instant::now(),
             recent: Recent::default(),
+            resting: Resting::default(),
         }
     }
 }
@@ -234,6 +246,17 @@ impl Registered {
     #[must_use]
     pub fn secret(&self) -> Vec<u8> {
         self.registry.secret(&self.entry)
+    }
+
+    /// Whether the session has been silent for so long.
+    #[must_use]
+    pub fn is_silent(&self, silence: Duration) -> bool {
+        self.entry.is_silent(silence, self.registry.born.elapsed())
+    }
+
+    /// Where it is entered.
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// The session is in `phase` from `now` on.

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -41,6 +42,19 @@ pub enum Socket {
     Unix(UnixStream),
     /// TLS over TCP.
     Tls(Box<Secured>),
+    /// Nothing can be read or written before [`Socket::wake`].
+    Resting(Dormant),
+}
+
+/// A connection that the runtime knows nothing of.
+#[derive(Debug)]
+pub enum Dormant {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// Unix domain.
+    Unix(std::os::unix::net::UnixStream),
+    /// The system has refused to let it go, or to take it back: there is none any more.
+    Lost,
 }
 
 impl Socket {
@@ -75,6 +89,7 @@ impl Socket {
                 Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
                 Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
                 Self::Tls(stream) => stream.poll_read(cx, &mut buffer),
+                Self::Resting(_) => return Poll::Ready(Err(at_rest())),
             })?;
             Poll::Ready(Ok(use_bytes(buffer.filled())))
         })
@@ -90,6 +105,7 @@ impl Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => stream.poll_write(cx, bytes),
+            Self::Resting(_) => Poll::Ready(Err(at_rest())),
         }
     }
 
@@ -103,6 +119,43 @@ impl Socket {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
             Self::Tls(stream) => stream.poll_read_ready(cx),
+            Self::Resting(_) => Poll::Ready(Err(at_rest())),
+        }
+    }
+
+    /// Whether it can be without the runtime.
+    #[must_use]
+    pub fn can_rest(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Unix(_))
+    }
+
+    /// Takes it off the runtime's books, if it can be without.
+    pub fn rest(&mut self) {
+        let dormant = match std::mem::replace(self, Self::Resting(Dormant::Lost)) {
+            Self::Tcp(stream) => stream.into_std().map(Dormant::Tcp),
+            Self::Unix(stream) => stream.into_std().map(Dormant::Unix),
+            other => return *self = other,
+        };
+        *self = Self::Resting(dormant.unwrap_or(Dormant::Lost));
+    }
+
+    /// Puts it on the runtime's books again. Must be called on the runtime.
+    pub fn wake(&mut self) {
+        let awake = match std::mem::replace(self, Self::Resting(Dormant::Lost)) {
+            Self::Resting(Dormant::Tcp(stream)) => TcpStream::from_std(stream).map(Self::Tcp),
+            Self::Resting(Dormant::Unix(stream)) => UnixStream::from_std(stream).map(Self::Unix),
+            other => Ok(other),
+        };
+        *self = awake.unwrap_or(Self::Resting(Dormant::Lost));
+    }
+
+    /// What can be watched while it rests.
+    #[must_use]
+    pub fn resting(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Resting(Dormant::Tcp(stream)) => Some(stream.as_fd()),
+            Self::Resting(Dormant::Unix(stream)) => Some(stream.as_fd()),
+            _ => None,
         }
     }
 
@@ -135,7 +188,9 @@ impl Socket {
                 let secured = Secured::accept(stream, config, envelope).await?;
                 Ok(Self::Tls(Box::new(secured)))
             }
-            Self::Unix(_) | Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Unix(_) | Self::Tls(_) | Self::Resting(_) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
         }
     }
 
@@ -162,6 +217,7 @@ impl Socket {
                 Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
                 Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
                 Self::Tls(stream) => stream.poll_shutdown(cx),
+                Self::Resting(_) => Poll::Ready(Err(at_rest())),
             })
             .await?;
             while std::future::poll_fn(|cx| self.poll_read_with(cx, <[u8]>::len)).await? > 0 {}
@@ -192,6 +248,10 @@ impl Socket {
         })
         .await
     }
+}
+
+fn at_rest() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }
 
 /// A backend's connection: staged bytes go out in one write, TLS records are opened into an
@@ -500,7 +560,7 @@ impl Write for Outlet<'_, '_, '_> {
         let result = match self.socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(self.cx, slices),
             Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(self.cx, slices),
-            Socket::Tls(_) => {
+            Socket::Tls(_) | Socket::Resting(_) => {
                 let first = slices.iter().find(|slice| !slice.is_empty());
                 return self.write(first.map_or(&[], |slice| slice));
             }

@@ -19,7 +19,7 @@ use super::connect::{Connector, Key};
 use super::door::PACKETS;
 use super::report;
 use super::route::Route;
-use super::session::Session;
+use super::session::{Session, live};
 use crate::config::ClientTls;
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
@@ -84,9 +84,8 @@ pub fn serve(route: Arc<Route>, client: Socket) -> impl Future<Output = ()> + Se
     // So is the session: what a task moves from one place to another, it has room for twice.
     let entering = Box::pin(enter(route, client));
     async move {
-        if let Some(mut session) = entering.await {
-            let end = session.run().await;
-            Box::pin(session.finish(end)).await;
+        if let Some(session) = entering.await {
+            live(session).await;
         }
     }
 }

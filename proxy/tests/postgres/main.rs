@@ -21,6 +21,7 @@ mod observability;
 mod pooling;
 mod prepared;
 mod refusals;
+mod rest;
 mod session_mode;
 mod start;
 mod startup;

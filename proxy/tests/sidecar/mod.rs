@@ -33,6 +33,7 @@ pub use log::{Line, Log};
 pub use metrics::Metrics;
 pub use raw::{Fields, Message, Raw};
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -78,6 +79,33 @@ impl Sidecar {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("entrapool runs")
+    }
+
+    /// How many of its clients rest: what is watched by an epoll that another one watches.
+    pub fn resting(&self) -> usize {
+        let folder = format!("/proc/{}/fdinfo", self.pid());
+        let files = std::fs::read_dir(folder).expect("the process is ours");
+        let watched: BTreeMap<String, Vec<String>> = files
+            .flatten()
+            .filter_map(|file| Some((file.file_name(), std::fs::read_to_string(file.path()).ok()?)))
+            .map(|(name, info)| {
+                let targets = info.lines().filter_map(|line| line.strip_prefix("tfd:"));
+                let targets = targets.filter_map(|line| line.split_whitespace().next());
+                let targets = targets.map(str::to_owned).collect();
+                (name.to_string_lossy().into_owned(), targets)
+            })
+            .collect();
+        let is_inner = |name: &String| watched.values().flatten().any(|target| target == name);
+        watched
+            .iter()
+            .filter(|(name, _)| is_inner(name))
+            .map(|(_, targets)| targets.len())
+            .sum()
+    }
+
+    /// Waits until so many of its clients rest.
+    pub async fn until_resting(&self, count: usize) {
+        eventually(async || (self.resting() == count).then_some(())).await;
     }
 
     /// Where the HTTP listener is.

@@ -76,3 +76,27 @@ async fn refusals_say_what_to_do() {
     assert_eq!(code(&error), 4060);
     assert!(error.to_string().contains("Create the database"), "{error}");
 }
+
+#[tokio::test]
+async fn a_client_that_rests_finds_everything_as_it_left_it() {
+    let scene = Scene::azure(|launch| launch.pool(1)).await;
+    let mut one = scene.client().await;
+    let mut other = scene.client().await;
+    run(&mut one, "set datefirst 3").await;
+    for _ in 0..2 {
+        scene.proxy.until_resting(2).await;
+        let kept = run(&mut one, "select @@datefirst").await;
+        assert_eq!(kept.as_deref(), Some("3"));
+        assert_eq!(scene.proxy.resting(), 1, "one of them works");
+        assert_eq!(run(&mut other, "select 1").await.as_deref(), Some("1"));
+    }
+    scene.proxy.until_resting(2).await;
+    drop(one);
+    scene.proxy.until(|metrics| metrics.clients() == 1.0).await;
+    scene.proxy.terminate().await;
+    let error = crate::scene::try_run(&mut other, "select 1")
+        .await
+        .unwrap_err();
+    assert_eq!(code(&error), 40613, "{error}");
+    assert_eq!(scene.proxy.exit().await, 0);
+}

@@ -383,8 +383,9 @@ impl Session {
     /// Does what was asked from outside.
     fn heed_signals(&self, hold: &mut Hold) -> Result<(), Outcome> {
         let entry = &self.registered.entry;
-        // Whoever waits for news looks at each turn.
+        // Whoever waits for news looks at each turn, and whoever works does not rest.
         let _ = entry.take(Signal::News);
+        let _ = entry.take(Signal::Rest);
         if entry.is_raised(Signal::Kill) {
             return Err(Outcome::Killed);
         }

@@ -3,9 +3,8 @@
 //! Hot path: `any` with each poll, `enter` twice per lease; a relaxed load and a relaxed store.
 //! There is one of these for each client that idles: each byte counts.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -22,7 +21,12 @@ pub enum Signal {
     Kill = 4,
     /// Something has come for the session that is not an answer: look where it would be.
     News = 8,
+    /// Go to rest, if nothing has happened meanwhile.
+    Rest = 16,
 }
+
+/// A bit of `Entry::raised` that is no signal: nobody asks the session to rest.
+const RESTLESS: u8 = 128;
 
 /// What a session does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +98,7 @@ pub struct Entry {
     /// birth, of which 20 months fit.
     phase: AtomicU32,
     pub(super) origin: Arc<Origin>,
-    waker: OnceLock<Waker>,
+    waker: Mutex<Option<Waker>>,
 }
 
 /// `Entry::pins` has a bit for each.
@@ -115,23 +119,49 @@ impl Entry {
             pid,
             secret,
             length,
-            raised: AtomicU8::new(0),
+            raised: AtomicU8::new(RESTLESS),
             pins: AtomicU16::new(0),
             phase: AtomicU32::new(packed(Phase::Login, age)),
             origin,
-            waker: OnceLock::new(),
+            waker: Mutex::new(None),
         }
     }
 
-    /// The session's task is the one behind `waker`, for good.
+    /// From now on the session is woken by `waker`.
     pub fn attach(&self, waker: &Waker) {
-        self.waker.get_or_init(|| waker.clone());
+        let mut before = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = before.replace(waker.clone());
+        drop(before);
+    }
+
+    /// Whether the session may be asked to rest: not before it is greeted, and not while it does.
+    pub fn may_rest(&self, may: bool) {
+        if may {
+            self.raised.fetch_and(!RESTLESS, Ordering::Release);
+        } else {
+            self.raised.fetch_or(RESTLESS, Ordering::Release);
+        }
+    }
+
+    /// Asks the session to rest, if it has been silent for so long when the registry has the age
+    /// `age`.
+    pub(super) fn ask_to_rest(&self, silence: Duration, age: Duration) {
+        let may = self.raised.load(Ordering::Acquire) & RESTLESS == 0;
+        if may && self.is_silent(silence, age) {
+            self.raise(Signal::Rest);
+        }
+    }
+
+    /// Whether the session has had no backend for so long, and waits for none.
+    pub(super) fn is_silent(&self, silence: Duration, age: Duration) -> bool {
+        matches!(self.phase(age), (Phase::Idle, since) if since >= silence)
     }
 
     /// Asks the session for `signal`.
     pub fn raise(&self, signal: Signal) {
         self.raised.fetch_or(signal as u8, Ordering::Release);
-        if let Some(waker) = self.waker.get() {
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waker) = &*waker {
             waker.wake_by_ref();
         }
     }
@@ -140,7 +170,7 @@ impl Entry {
     #[inline]
     #[must_use]
     pub fn any(&self) -> bool {
-        self.raised.load(Ordering::Relaxed) != 0
+        self.raised.load(Ordering::Relaxed) & !RESTLESS != 0
     }
 
     /// Whether `signal` was asked.

@@ -11,7 +11,7 @@ use entrapool_protocol::Sink;
 use entrapool_protocol::tds::lazy::{self, By, Wish};
 
 use super::relay::Hold;
-use super::{End, Session};
+use super::{End, Leave, Session};
 use crate::pool::Lease;
 use crate::tds::connect::Connector;
 use crate::tds::report;
@@ -65,7 +65,7 @@ impl Session {
         &mut self,
         now: &mut Option<Instant>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<First, End>> {
+    ) -> Poll<Result<First, Leave>> {
         ready!(self.poll_idle(cx))?;
         let Self {
             client,
@@ -110,16 +110,16 @@ impl Session {
                 }
             })
         }));
-        Poll::Ready(match read {
-            Ok(Some(Ok(first))) => Ok(first),
-            Ok(Some(Err(violation))) => Err(End::told(
-                Cause::Malformed,
-                report::client_malformed(&violation),
-            )),
+        let end = match read {
+            Ok(Some(Ok(first))) => return Poll::Ready(Ok(first)),
+            Ok(Some(Err(violation))) => {
+                End::told(Cause::Malformed, report::client_malformed(&violation))
+            }
             // There is no goodbye in this protocol: a client closes when it has finished.
-            Ok(None) => Err(End::silent(Cause::Quit)),
-            Err(_) => Err(End::silent(Cause::Gone)),
-        })
+            Ok(None) => End::silent(Cause::Quit),
+            Err(_) => End::silent(Cause::Gone),
+        };
+        Poll::Ready(Err(Leave::End(end)))
     }
 
     /// Gives the client an answer of ours.

@@ -321,6 +321,8 @@ impl Session {
     /// Does what was asked from outside.
     fn heed_signals(&self, hold: &Hold) -> Result<(), Outcome> {
         let entry = &self.registered.entry;
+        // Whoever works does not rest.
+        let _ = entry.take(Signal::Rest);
         if entry.is_raised(Signal::Kill) {
             return Err(Outcome::Killed);
         }
