@@ -231,7 +231,7 @@ impl Machine {
     /// Forgets everything but its memory.
     pub(super) fn clear(&mut self) {
         self.skip = 0;
-        self.steps = Steps::NONE;
+        self.steps.length = 0;
         self.carried = 0;
         self.has_columns = false;
         self.kept.clear();

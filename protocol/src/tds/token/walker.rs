@@ -131,13 +131,18 @@ impl Walker {
         }
     }
 
-    /// Whether an ENVCHANGE says that, in one packet or in several.
-    #[inline]
-    fn is_promotion(&self, telling: &Telling, window: &Window<'_>) -> bool {
-        match *telling {
+    /// If an ENVCHANGE says that, in one packet or in several, it goes on: its length counts
+    /// nothing but this byte. Apart from [`Walker::tell`], which goes on without it mostly.
+    #[cold]
+    fn heed_promotion(&mut self, telling: &Telling, window: &Window<'_>) {
+        let is_promotion = match *telling {
             Telling::Kept => self.machine.kept == PROMOTED,
             Telling::Here { from, to } => window.input.get(from..to) == Some(PROMOTED),
             Telling::Status(_) | Telling::Done { .. } | Telling::Int { .. } => false,
+        };
+        if is_promotion {
+            self.token = ENVCHANGE;
+            self.machine.push(&[Step::LongBytes, Step::Skip(1)]);
         }
     }
 
@@ -147,10 +152,8 @@ impl Walker {
         if !matches!(telling, Telling::Int { .. }) {
             self.token = 0;
         }
-        if token == ENVCHANGE && self.is_promotion(&telling, window) {
-            // Its length counts nothing but this byte.
-            self.token = token;
-            self.machine.push(&[Step::LongBytes, Step::Skip(1)]);
+        if token == ENVCHANGE {
+            self.heed_promotion(&telling, window);
         }
         let told = match telling {
             Telling::Kept => content(token, &self.machine.kept),
