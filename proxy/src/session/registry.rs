@@ -94,6 +94,9 @@ impl Registry {
         let age = self.born.elapsed();
         let entry = Arc::new(Entry::new((number, pid), (secret, length), origin, age));
         present.sessions.insert(pid, Arc::clone(&entry));
+        let count = present.sessions.len();
+        drop(present);
+        self.resting.count(count);
         Ok(Registered {
             registry: Arc::clone(self),
             entry,

@@ -69,6 +69,8 @@ pub fn get_up(session: &mut impl Rest) {
 pub struct Resting {
     called: Arc<Called>,
     waker: Waker,
+    /// There is a crowd.
+    crowded: Notify,
     /// `None` until there is somebody who watches.
     watch: OnceLock<Watch>,
     inside: Mutex<Slab<Place>>,
@@ -113,6 +115,7 @@ impl Default for Resting {
         Self {
             waker: Waker::from(Arc::clone(&called)),
             called,
+            crowded: Notify::new(),
             watch: OnceLock::new(),
             inside: Mutex::default(),
         }
@@ -136,6 +139,13 @@ impl Resting {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inside().is_empty()
+    }
+
+    /// There are so many sessions now, one more than before.
+    pub(super) fn count(&self, sessions: usize) {
+        if sessions > CROWD && sessions - self.len().min(sessions) > CROWD {
+            self.crowded.notify_one();
+        }
     }
 
     fn admit<S: Rest>(&self, mut session: Box<S>) -> Result<(), Box<S>> {
@@ -180,6 +190,7 @@ impl Resting {
         let epoll = AsyncFd::with_interest(epoll, Interest::READABLE)?;
         let watch = resting.watch.get_or_init(|| Watch { epoll, sessions });
         let mut round = tokio::time::interval(SILENT);
+        let mut hurries = false;
         loop {
             tokio::select! {
                 ready = watch.epoll.readable() => {
@@ -190,9 +201,14 @@ impl Resting {
                     tokio::task::yield_now().await;
                 }
                 () = resting.called.0.notified() => resting.wake_the_called(watch).await,
+                () = resting.crowded.notified(), if !hurries => {
+                    hurries = true;
+                    round.reset_after(CROWDED_ROUND);
+                }
                 _ = round.tick() => {
                     let awake = registry.len().saturating_sub(resting.len());
-                    let (silence, next) = match awake > CROWD {
+                    hurries = awake > CROWD;
+                    let (silence, next) = match hurries {
                         true => (SHORT_SILENCE, CROWDED_ROUND),
                         false => (SILENT, SILENT),
                     };
