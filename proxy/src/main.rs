@@ -8,8 +8,9 @@ use std::sync::Arc;
 use clap::Parser;
 use entrapool::app::{App, Operation};
 use entrapool::config::cli::{self, Cli, CliOptions, Command, DoctorOptions, Exit};
-use entrapool::config::{self, CtlOptions, Loaded, ProcessEnvironment, Supervisor};
+use entrapool::config::{self, CtlOptions, IoUring, Loaded, ProcessEnvironment, Supervisor};
 use entrapool::doctor::{self, Look};
+use entrapool::session::batch;
 use entrapool::{ctl, log};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
@@ -60,7 +61,8 @@ fn check(loaded: &Loaded) -> Exit {
 
 /// Asks a running program.
 fn operate(options: &CtlOptions) -> Exit {
-    let asked = runtime(1).map(|runtime| runtime.block_on(ctl::run(options, &ProcessEnvironment)));
+    let asked = runtime(1, IoUring::Off)
+        .map(|runtime| runtime.block_on(ctl::run(options, &ProcessEnvironment)));
     match asked {
         Ok(Ok(answer)) => {
             // A reader that has seen enough is no failure.
@@ -108,7 +110,7 @@ fn examine(options: &DoctorOptions) -> Exit {
         },
     };
     let _ = forbid_core_files();
-    let Ok(runtime) = runtime(1) else {
+    let Ok(runtime) = runtime(1, IoUring::Off) else {
         eprintln!("the runtime could not be started");
         return Exit::Failure;
     };
@@ -128,7 +130,7 @@ fn run(loaded: Loaded, options: CliOptions) -> Exit {
     for note in &loaded.notes {
         tracing::info!("{note}");
     }
-    let result = runtime(loaded.config.workers)
+    let result = runtime(loaded.config.workers, loaded.config.io_uring)
         .map_err(|error| {
             tracing::error!(%error, "the runtime could not be started");
             Exit::Failure
@@ -159,11 +161,22 @@ fn forbid_core_files() -> rustix::io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
+fn runtime(workers: usize, io_uring: IoUring) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = if workers == 1 {
         tokio::runtime::Builder::new_current_thread()
     } else {
         tokio::runtime::Builder::new_multi_thread()
     };
+    if workers == 1 && io_uring == IoUring::Auto {
+        match batch::begin() {
+            Ok(()) => {
+                tracing::info!("what is sent leaves together, by io_uring");
+                builder.on_thread_park(batch::flush);
+            }
+            Err(error) => {
+                tracing::info!(%error, "each send is a system call of its own: io_uring is not to be had here");
+            }
+        }
+    }
     builder.worker_threads(workers).enable_all().build()
 }

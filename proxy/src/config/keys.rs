@@ -11,7 +11,7 @@ use super::dialect::TlsWord;
 use super::endpoint::{ControlListener, DialTarget, HostName, ImdsEndpoint, Listener};
 use super::identity::IdentityKind;
 use super::key::{Absent, Described, Key, Scope};
-use super::model::{Cloud, Engine, LogFormat, OnStartFailure, PoolMode};
+use super::model::{Cloud, Engine, IoUring, LogFormat, OnStartFailure, PoolMode};
 use super::shape::{Address, Choice, Count, FilePath, Flag, LogFilter, Span, Text, TextList};
 use super::users::UserList;
 
@@ -28,6 +28,7 @@ pub(super) static PROGRAM: &[&dyn Described] = &[
     &CONFIG,
     &HTTP,
     &WORKERS,
+    &IO_URING,
     &AUTHORITY_CA_FILE,
     &LOG_FORMAT,
     &LOG_LEVEL,
@@ -114,6 +115,19 @@ pub(super) static WORKERS: Key<Count> = Key {
     absent: Absent::Default("1"),
     scope: Scope::FlagVariableFile("--workers"),
     help: "Worker threads. All limits hold for the process, whatever this is.",
+};
+
+pub(super) static IO_URING: Key<Choice<IoUring>> = Key {
+    name: "io_uring",
+    shape: Choice {
+        all: &[IoUring::Auto, IoUring::Off],
+        word: IoUring::as_str,
+    },
+    absent: Absent::Default("auto"),
+    scope: Scope::VariableFile,
+    help: "Whether what is sent to clients and servers leaves together, in one system call for \
+           many, which takes less CPU. auto: with one worker, where the system allows io_uring \
+           (Linux 6.0 or newer, and no seccomp filter against it); off: never.",
 };
 
 pub(super) static AUTHORITY_CA_FILE: Key<FilePath> = Key {

@@ -136,6 +136,7 @@ fn pick_routes(
 fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
     let http = reader.value(&keys::HTTP);
     let workers = reader.value(&keys::WORKERS);
+    let io_uring = reader.value(&keys::IO_URING);
     let authority_ca_file = reader.given(&keys::AUTHORITY_CA_FILE);
     let format = reader.value(&keys::LOG_FORMAT);
     let level = reader.value(&keys::LOG_LEVEL);
@@ -148,6 +149,7 @@ fn read_program(reader: &mut Reader<'_>) -> Option<Config> {
     Some(Config {
         http: http?,
         workers: usize::try_from(workers?).ok()?,
+        io_uring: io_uring?,
         authority_ca_file,
         log: Log {
             format: format?,

@@ -47,9 +47,9 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
 pub use model::{
     Admission, CertificateFiles, ClientSecret, ClientTls, Cloud, Config, ConsoleAccess, Control,
-    Dialect, Drain, Engine, HostPort, IdentitySpec, Listen, Log, LogFormat, OnStartFailure,
-    PinOnExec, PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions,
-    TlsMode, Upstream, Workload,
+    Dialect, Drain, Engine, HostPort, IdentitySpec, IoUring, Listen, Log, LogFormat,
+    OnStartFailure, PinOnExec, PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source,
+    Start, TdsOptions, TlsMode, Upstream, Workload,
 };
 pub use reference::reference_markdown;
 pub use render::render;

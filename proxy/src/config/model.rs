@@ -21,6 +21,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Worker threads, 1 to 256. A sidecar rarely has more than one core.
     pub workers: usize,
+    /// Whether what is sent leaves together.
+    pub io_uring: IoUring,
     /// PEM roots that are trusted for requests to Entra, besides the built-in ones.
     pub authority_ca_file: Option<PathBuf>,
     /// How the log looks and how much it says.
@@ -42,6 +44,26 @@ pub struct Config {
 pub struct ConsoleAccess {
     /// Members of the group of this name or number.
     pub group: Option<String>,
+}
+
+/// Whether what is sent to sockets leaves together by io_uring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoUring {
+    /// Where the system allows it, and there is one worker.
+    Auto,
+    /// Never.
+    Off,
+}
+
+impl IoUring {
+    /// As it is written in a configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// How the log looks and how much it says.

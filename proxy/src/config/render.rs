@@ -14,6 +14,7 @@ pub fn render(config: &Config) -> String {
     let mut page = Page::default();
     page.key(&keys::HTTP, text(config.http));
     page.key(&keys::WORKERS, config.workers);
+    page.key(&keys::IO_URING, text(config.io_uring.as_str()));
     let authority = config.authority_ca_file.as_ref();
     let authority = authority.map(|path| text(path.display()));
     page.optional(&keys::AUTHORITY_CA_FILE, authority);

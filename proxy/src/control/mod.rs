@@ -158,8 +158,12 @@ impl ControlServer {
             callers.spawn(async move {
                 let caller = rights.judge(&socket).await;
                 match socket {
-                    Socket::Unix(stream) => converse(stream, caller, operated, end).await,
-                    Socket::Tcp(stream) => converse(stream, caller, operated, end).await,
+                    Socket::Unix(stream) => {
+                        converse(stream.into_inner(), caller, operated, end).await;
+                    }
+                    Socket::Tcp(stream) => {
+                        converse(stream.into_inner(), caller, operated, end).await;
+                    }
                     // Nobody has begun TLS here.
                     Socket::Tls(_) | Socket::Resting(_) => {}
                 }

@@ -36,7 +36,7 @@ impl Rights {
 
     pub(super) async fn judge(self, socket: &Socket) -> Caller {
         if let Socket::Unix(stream) = socket {
-            return match peer::credentials(stream) {
+            return match peer::credentials(stream.get_ref()) {
                 Ok(peer) if self.allows(&peer) => Caller::Operator,
                 Ok(peer) => Caller::Stranger {
                     user: Some(peer.uid()),
@@ -100,7 +100,7 @@ mod tests {
     async fn the_same_user_may_and_so_may_the_group() {
         let (one, _other) = UnixStream::pair().unwrap();
         let peer = one.peer_cred().unwrap();
-        let one = Socket::Unix(one);
+        let one = Socket::from(one);
         assert_eq!(Rights::new(None).judge(&one).await, Caller::Operator);
         let elsewhere = |group| Rights {
             user: peer.uid() + 1,

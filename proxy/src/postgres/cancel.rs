@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use super::connect::Place;
 use super::report::Failed;
 use crate::session::inbox::Inbox;
-use crate::session::wire::{Socket, Wire};
+use crate::session::wire::Wire;
 
 /// A server that takes no cancel request within this time will not stop a query either.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ async fn deliver(
     metrics: &RouteMetrics,
 ) -> Result<(), Failed> {
     let stream = crate::upstream::open(peer, false, &metrics.connect).await?;
-    let mut wire = place.secure(Wire::plain(Socket::Tcp(stream))).await?;
+    let mut wire = place.secure(Wire::plain(stream.into())).await?;
     let mut request = Vec::new();
     message::cancel_request(&mut request, key.pid, &key.secret);
     wire.put(&request);

@@ -24,7 +24,7 @@ use crate::config::{self, HostPort, PoolMode, TlsMode};
 use crate::identity::{CredentialKind, Token, TokenHandle};
 use crate::pool::Connect;
 use crate::session::inbox::Inbox;
-use crate::session::wire::{Socket, Wire};
+use crate::session::wire::Wire;
 use crate::upstream::{Dialed, Tls, dial};
 
 /// ALPN of PostgreSQL's direct TLS (55.2.11).
@@ -152,7 +152,7 @@ impl Connector {
         let Dialed { stream, peer } = dial(&self.place.target, phases).await?;
         *phase = Phase::Tls;
         let began = Instant::now();
-        let wire = self.place.secure(Wire::plain(Socket::Tcp(stream))).await?;
+        let wire = self.place.secure(Wire::plain(stream.into())).await?;
         phases
             .phase(Phase::Tls)
             .observe(began.elapsed().as_secs_f64());

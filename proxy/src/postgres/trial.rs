@@ -19,7 +19,7 @@ use super::route::{RouteError, tls_of};
 use crate::config::{self, HostPort, PostgresOptions};
 use crate::identity::Token;
 use crate::pool::Connection;
-use crate::session::wire::{Socket, Wire};
+use crate::session::wire::Wire;
 use crate::upstream::{Dialed, Shown, Tls, dial};
 
 /// What a route logs in with.
@@ -72,7 +72,7 @@ impl Trial {
 
     /// TLS over a new connection.
     pub(crate) async fn secure(&self, stream: TcpStream) -> Result<Wire, Failed> {
-        self.place.secure(Wire::plain(Socket::Tcp(stream))).await
+        self.place.secure(Wire::plain(stream.into())).await
     }
 
     /// The login; on a connection of its own if the server refuses newer versions of the protocol.

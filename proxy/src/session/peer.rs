@@ -46,8 +46,8 @@ pub enum Unknown {
 /// [`Unknown`].
 pub async fn uid(client: &Socket) -> Result<u32, Unknown> {
     match client {
-        Socket::Unix(stream) => of_unix(stream),
-        Socket::Tcp(stream) => of_tcp(stream).await,
+        Socket::Unix(stream) => of_unix(stream.get_ref()),
+        Socket::Tcp(stream) => of_tcp(stream.get_ref()).await,
         Socket::Tls(stream) => of_tcp(stream.tcp()).await,
         Socket::Resting(_) => Err(Unknown::NoOwner),
     }
@@ -367,7 +367,7 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let (client, accepted) = tokio::join!(UnixStream::connect(&path), listener.accept());
         let _client = client.unwrap();
-        let accepted = Socket::Unix(accepted.unwrap().0);
+        let accepted = Socket::from(accepted.unwrap().0);
         assert_eq!(uid(&accepted).await.unwrap(), own());
     }
 

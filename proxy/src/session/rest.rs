@@ -347,7 +347,7 @@ mod tests {
             let registered = self.registry.register(KeyLength::Short, origin).unwrap();
             registered.enter(Phase::Idle, Instant::now());
             let told = Told {
-                client: Socket::Tcp(accepted.unwrap().0),
+                client: accepted.unwrap().0.into(),
                 registered,
                 tell: self.tell.clone(),
             };

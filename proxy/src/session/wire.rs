@@ -7,17 +7,17 @@
 use std::cell::RefCell;
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use entrapool_protocol::Sink;
 use rustls::{ClientConnection, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::{TcpStream, UnixStream};
 use zeroize::Zeroize;
 
+use super::batch::Batched;
 use super::envelope::Envelope;
 use super::inbox::Inbox;
 use super::secured::Secured;
@@ -37,9 +37,9 @@ thread_local! {
 #[derive(Debug)]
 pub enum Socket {
     /// TCP.
-    Tcp(TcpStream),
+    Tcp(Batched<TcpStream>),
     /// Unix domain.
-    Unix(UnixStream),
+    Unix(Batched<UnixStream>),
     /// TLS over TCP.
     Tls(Box<Secured>),
     /// Nothing can be read or written before [`Socket::wake`].
@@ -55,6 +55,18 @@ pub enum Dormant {
     Unix(std::os::unix::net::UnixStream),
     /// The system has refused to let it go, or to take it back: there is none any more.
     Lost,
+}
+
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        Self::Tcp(Batched::new(stream))
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(Batched::new(stream))
+    }
 }
 
 impl Socket {
@@ -86,8 +98,8 @@ impl Socket {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
             ready!(match self {
-                Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-                Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                Self::Tcp(stream) => stream.poll_read(cx, &mut buffer),
+                Self::Unix(stream) => stream.poll_read(cx, &mut buffer),
                 Self::Tls(stream) => stream.poll_read(cx, &mut buffer),
                 Self::Resting(_) => return Poll::Ready(Err(at_rest())),
             })?;
@@ -102,8 +114,8 @@ impl Socket {
     #[inline]
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tcp(stream) => stream.poll_write(cx, bytes),
+            Self::Unix(stream) => stream.poll_write(cx, bytes),
             Self::Tls(stream) => stream.poll_write(cx, bytes),
             Self::Resting(_) => Poll::Ready(Err(at_rest())),
         }
@@ -123,6 +135,15 @@ impl Socket {
         }
     }
 
+    /// Ready when everything that was written is the system's.
+    fn poll_clear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_clear(cx),
+            Self::Unix(stream) => stream.poll_clear(cx),
+            Self::Tls(_) | Self::Resting(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Whether it can be without the runtime.
     #[must_use]
     pub fn can_rest(&self) -> bool {
@@ -131,9 +152,13 @@ impl Socket {
 
     /// Takes it off the runtime's books, if it can be without.
     pub fn rest(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.poll_clear(&mut cx).is_pending() {
+            return;
+        }
         let dormant = match std::mem::replace(self, Self::Resting(Dormant::Lost)) {
-            Self::Tcp(stream) => stream.into_std().map(Dormant::Tcp),
-            Self::Unix(stream) => stream.into_std().map(Dormant::Unix),
+            Self::Tcp(stream) => stream.into_inner().into_std().map(Dormant::Tcp),
+            Self::Unix(stream) => stream.into_inner().into_std().map(Dormant::Unix),
             other => return *self = other,
         };
         *self = Self::Resting(dormant.unwrap_or(Dormant::Lost));
@@ -142,8 +167,8 @@ impl Socket {
     /// Puts it on the runtime's books again. Must be called on the runtime.
     pub fn wake(&mut self) {
         let awake = match std::mem::replace(self, Self::Resting(Dormant::Lost)) {
-            Self::Resting(Dormant::Tcp(stream)) => TcpStream::from_std(stream).map(Self::Tcp),
-            Self::Resting(Dormant::Unix(stream)) => UnixStream::from_std(stream).map(Self::Unix),
+            Self::Resting(Dormant::Tcp(stream)) => TcpStream::from_std(stream).map(Self::from),
+            Self::Resting(Dormant::Unix(stream)) => UnixStream::from_std(stream).map(Self::from),
             other => Ok(other),
         };
         *self = awake.unwrap_or(Self::Resting(Dormant::Lost));
@@ -169,7 +194,7 @@ impl Socket {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let mut byte = [0];
-        let count = stream.peek(&mut byte).await?;
+        let count = stream.get_ref().peek(&mut byte).await?;
         Ok((count > 0).then_some(byte[0]))
     }
 
@@ -179,13 +204,14 @@ impl Socket {
     /// # Errors
     /// What rustls or the system says; [`io::ErrorKind::Unsupported`] for anything but TCP.
     pub async fn accept_tls(
-        self,
+        mut self,
         config: Arc<ServerConfig>,
         envelope: Option<&'static dyn Envelope>,
     ) -> io::Result<Self> {
+        std::future::poll_fn(|cx| self.poll_clear(cx)).await?;
         match self {
             Self::Tcp(stream) => {
-                let secured = Secured::accept(stream, config, envelope).await?;
+                let secured = Secured::accept(stream.into_inner(), config, envelope).await?;
                 Ok(Self::Tls(Box::new(secured)))
             }
             Self::Unix(_) | Self::Tls(_) | Self::Resting(_) => {
@@ -214,8 +240,8 @@ impl Socket {
     pub async fn close(mut self) {
         let closing = async {
             std::future::poll_fn(|cx| match &mut self {
-                Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-                Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+                Self::Tcp(stream) => stream.poll_shutdown(cx),
+                Self::Unix(stream) => stream.poll_shutdown(cx),
                 Self::Tls(stream) => stream.poll_shutdown(cx),
                 Self::Resting(_) => Poll::Ready(Err(at_rest())),
             })
@@ -558,8 +584,8 @@ impl Write for Outlet<'_, '_, '_> {
             return self.write(one);
         }
         let result = match self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(self.cx, slices),
-            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(self.cx, slices),
+            Socket::Tcp(stream) => stream.poll_write_vectored(self.cx, slices),
+            Socket::Unix(stream) => stream.poll_write_vectored(self.cx, slices),
             Socket::Tls(_) | Socket::Resting(_) => {
                 let first = slices.iter().find(|slice| !slice.is_empty());
                 return self.write(first.map_or(&[], |slice| slice));

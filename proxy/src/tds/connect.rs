@@ -23,7 +23,7 @@ use crate::config::{self, HostPort, PoolMode, TdsOptions, TlsMode};
 use crate::identity::{CredentialKind, Token, TokenHandle};
 use crate::pool::Connect;
 use crate::session::inbox::Inbox;
-use crate::session::wire::{Socket, Wire};
+use crate::session::wire::Wire;
 use crate::upstream::{Dialed, Tls, dial};
 
 /// Gateways that send us on are followed so often.
@@ -246,7 +246,7 @@ impl Connector {
         secret: Secret<'a>,
         stream: TcpStream,
     ) -> Result<Agreed<'a>, Failed> {
-        let mut wire = Wire::plain(Socket::Tcp(stream));
+        let mut wire = Wire::plain(stream.into());
         let transport = match &hop.tls {
             None => Transport::Plain,
             Some(_) if self.direct => Transport::Strict,

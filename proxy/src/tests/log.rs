@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Level, text and remedy.
-pub(super) const EVENTS: [(&str, &str, &str); 30] = [
+pub(super) const EVENTS: [(&str, &str, &str); 32] = [
     (
         "error",
         "the token has expired and there is no new one: logins to the server fail, open sessions go on",
@@ -40,6 +40,16 @@ pub(super) const EVENTS: [(&str, &str, &str); 30] = [
         "warn",
         "a core file of this process could be written, with its tokens in it",
         "The system refused to switch core files off: switch them off in the unit or the container.",
+    ),
+    (
+        "warn",
+        "idle clients need more memory than they should: nobody can watch them",
+        "The system refused an epoll or a descriptor: mostly too many open files. Clients are served all the same.",
+    ),
+    (
+        "error",
+        "io_uring has failed; connections are lost, and it is not used any more",
+        "The kernel refused what it had granted. Clients connect again and are served without it; if it comes again, say `io_uring = \"off\"`, and tell the project of it.",
     ),
     (
         "warn",

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use super::{PLAIN, try_load};
 use crate::config::{
     Admission, CertificateFiles, ClientSecret, ClientTls, Cloud, Config, ConsoleAccess, Control,
-    Dialect, Drain, HostPort, IdentitySpec, Listen, Log, LogFormat, MapEnvironment, OnStartFailure,
-    PinOnExec, PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source, Start, TdsOptions,
-    TlsMode, Upstream, Workload, keys, render,
+    Dialect, Drain, HostPort, IdentitySpec, IoUring, Listen, Log, LogFormat, MapEnvironment,
+    OnStartFailure, PinOnExec, PoolLimits, PoolMode, PostgresOptions, Route, Selector, Source,
+    Start, TdsOptions, TlsMode, Upstream, Workload, keys, render,
 };
 
 /// Everything that any source may want, so that each can be written.
@@ -103,6 +103,10 @@ fn configs() -> impl Strategy<Value = Config> {
         Config {
             http: SocketAddr::from(([0, 0, 0, 0], 9464)),
             workers,
+            io_uring: match workers % 2 {
+                0 => IoUring::Auto,
+                _ => IoUring::Off,
+            },
             authority_ca_file: authority.map(Into::into),
             log: Log {
                 format: if json {

@@ -6,13 +6,16 @@ use super::{PLAIN, config, errors, plain, plain_error};
 use crate::config::key::{Absent, Described, find, nearest};
 use crate::config::keys;
 use crate::config::settings::{Raw, Reader, Settings};
-use crate::config::{Engine, LogFormat, MapEnvironment, OnStartFailure, Place, PoolMode, TlsMode};
+use crate::config::{
+    Engine, IoUring, LogFormat, MapEnvironment, OnStartFailure, Place, PoolMode, TlsMode,
+};
 
 #[test]
 fn defaults() {
     let config = config(&[PLAIN]);
     assert_eq!(config.http, "127.0.0.1:9464".parse().unwrap());
     assert_eq!(config.workers, 1);
+    assert_eq!(config.io_uring, IoUring::Auto);
     assert_eq!(config.log.format, LogFormat::Text);
     assert_eq!(config.log.level, "info");
     assert_eq!(config.drain.accept_for, Duration::ZERO);
@@ -57,7 +60,7 @@ fn every_documented_default_is_accepted_by_its_own_key() {
             checked.push(keys::$key.name);
         )*};
     }
-    check!(CONFIG HTTP WORKERS AUTHORITY_CA_FILE LOG_FORMAT LOG_LEVEL DRAIN_ACCEPT_FOR DRAIN_MAX_WAIT);
+    check!(CONFIG HTTP WORKERS IO_URING AUTHORITY_CA_FILE LOG_FORMAT LOG_LEVEL DRAIN_ACCEPT_FOR DRAIN_MAX_WAIT);
     check!(START_TIMEOUT START_ON_FAILURE CONTROL_LISTEN CONTROL_GROUP);
     check!(CONSOLE_GROUP);
     check!(URL ENGINE HOST PORT USER DATABASE NAME LISTEN);

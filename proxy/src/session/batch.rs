@@ -1,0 +1,473 @@
+//! Hot path: no allocation once grown, no system call. What sessions write is gathered while any
+//! of them can run, and leaves in one system call before the thread waits for news.
+//!
+//! A send costs most by whom it wakes; together they cost a third less. Whoever writes is told
+//! that all was taken, as by a kernel with room in its buffers. What a socket does not take is
+//! sent behind its owner's back as soon as it does; until then the owner can write nothing more.
+
+#[cfg_attr(not(feature = "io-uring"), path = "batch/no_ring.rs")]
+mod ring;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// Most sockets that are written to at once.
+const MOST: u8 = 64;
+/// Longest write that is gathered, in bytes: a longer one is worth a system call of its own.
+const LONGEST: usize = 16 * 1024;
+/// A job's memory that is kept for the next one, in bytes.
+const LARGEST_KEPT: usize = 8 * 1024;
+
+thread_local! {
+    /// `None` where each write is a system call.
+    static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
+}
+
+/// From now on what this thread writes to sockets is gathered; [`flush`] has to be called before
+/// the thread waits for anything.
+///
+/// # Errors
+/// The system, or the build, has no io_uring: everything stays as it is.
+pub fn begin() -> io::Result<()> {
+    let batch = Batch::new()?;
+    BATCH.with_borrow_mut(|current| *current = Some(batch));
+    Ok(())
+}
+
+/// Sends everything that was gathered.
+pub fn flush() {
+    let rests = BATCH.with_borrow_mut(|batch| batch.as_mut().map(Batch::flush));
+    rests.into_iter().flatten().for_each(Rest::begin);
+}
+
+/// What is to be written to one socket.
+struct Job {
+    fd: RawFd,
+    family: Family,
+    bytes: Vec<u8>,
+    /// How much of it the socket has taken.
+    taken: io::Result<usize>,
+}
+
+/// What kind of socket it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Family {
+    /// TCP.
+    Tcp,
+    /// Unix domain.
+    Unix,
+}
+
+struct Batch {
+    ring: ring::Ring,
+    /// The first `used` of them are to be done; the others are kept for their memory.
+    jobs: Vec<Job>,
+    used: u8,
+    /// The sockets that have not taken everything yet, or have failed.
+    behind: HashMap<RawFd, Behind>,
+    rests: u64,
+    is_broken: bool,
+}
+
+enum Behind {
+    /// The rest with this number is on its way; its owner waits for that, perhaps.
+    Sending(u64, Option<Waker>),
+    Failed(io::Error),
+}
+
+/// What a socket did not take.
+struct Rest {
+    number: u64,
+    fd: RawFd,
+    family: Family,
+    socket: io::Result<OwnedFd>,
+    bytes: Vec<u8>,
+}
+
+/// Whether a socket can be written to.
+enum Standing {
+    Clear,
+    /// There is no batch: each write is a system call.
+    Alone,
+    Behind,
+    Failed(io::Error),
+}
+
+impl Batch {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            ring: ring::Ring::new(u32::from(MOST))?,
+            jobs: Vec::new(),
+            used: 0,
+            behind: HashMap::new(),
+            rests: 0,
+            is_broken: false,
+        })
+    }
+
+    /// The job for a socket, if it has one; `place` says where it was last.
+    #[inline]
+    fn job(&mut self, place: &Place) -> Option<&mut Job> {
+        let used = usize::from(self.used);
+        let job = self.jobs.get_mut(..used)?.get_mut(usize::from(place.job))?;
+        (job.fd == place.fd).then_some(job)
+    }
+
+    #[inline]
+    fn put(&mut self, place: &mut Place, stream: &impl Stream, slices: &[IoSlice<'_>]) {
+        if self.job(place).is_none() {
+            place.job = self.used;
+            self.used += 1;
+            match self.jobs.get_mut(usize::from(place.job)) {
+                Some(job) => (job.fd, job.family) = (place.fd, stream.family()),
+                None => self.jobs.push(Job {
+                    fd: place.fd,
+                    family: stream.family(),
+                    bytes: Vec::new(),
+                    taken: Ok(0),
+                }),
+            }
+        }
+        if let Some(job) = self.job(place) {
+            slices
+                .iter()
+                .for_each(|slice| job.bytes.extend_from_slice(slice));
+        }
+    }
+
+    /// Whether one more write could be too much.
+    #[inline]
+    fn is_full(&mut self, place: &Place) -> bool {
+        self.used >= MOST
+            || self
+                .job(place)
+                .is_some_and(|job| job.bytes.len() >= LONGEST)
+    }
+
+    /// Sends what there is; returns what sockets did not take.
+    fn flush(&mut self) -> Vec<Rest> {
+        let used = usize::from(std::mem::take(&mut self.used));
+        if used == 0 {
+            return Vec::new();
+        }
+        if let Err(broken) = self.ring.send(&mut self.jobs, used) {
+            self.give_up(&broken);
+            return Vec::new();
+        }
+        let mut rests = Vec::new();
+        for job in self.jobs.iter_mut().take(used) {
+            let taken = match std::mem::replace(&mut job.taken, Ok(0)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                taken => taken,
+            };
+            match taken {
+                Ok(taken) if taken >= job.bytes.len() => {}
+                Ok(taken) => {
+                    self.rests += 1;
+                    self.behind
+                        .insert(job.fd, Behind::Sending(self.rests, None));
+                    rests.push(Rest {
+                        number: self.rests,
+                        fd: job.fd,
+                        family: job.family,
+                        socket: ring::duplicate(job.fd),
+                        bytes: job.bytes.split_off(taken),
+                    });
+                }
+                Err(error) => {
+                    self.behind.insert(job.fd, Behind::Failed(error));
+                }
+            }
+            job.bytes.clear();
+            job.bytes.shrink_to(LARGEST_KEPT);
+        }
+        rests
+    }
+
+    /// The ring is of no use any more: what was to be sent is lost, and its sockets with it; from
+    /// now on each write is a system call.
+    fn give_up(&mut self, broken: &ring::Broken) {
+        let error = &broken.error;
+        tracing::error!(%error, connections = broken.sockets.len(), "io_uring has failed; connections are lost, and it is not used any more");
+        self.is_broken = true;
+        for &fd in &broken.sockets {
+            let error = io::Error::from(error.kind());
+            self.behind.insert(fd, Behind::Failed(error));
+        }
+    }
+
+    /// What a socket's owner has to know before it writes more.
+    #[inline]
+    fn standing(&mut self, fd: RawFd, cx: &Context<'_>) -> Standing {
+        if self.behind.is_empty() {
+            return Standing::Clear;
+        }
+        match self.behind.get_mut(&fd) {
+            None => Standing::Clear,
+            Some(Behind::Sending(_, waker)) => {
+                *waker = Some(cx.waker().clone());
+                Standing::Behind
+            }
+            Some(Behind::Failed(error)) => Standing::Failed(
+                error
+                    .raw_os_error()
+                    .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
+            ),
+        }
+    }
+}
+
+impl Rest {
+    /// Sends it in a task of its own.
+    fn begin(self) {
+        // Without a runtime the process is at its end.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let (fd, number) = (self.fd, self.number);
+                let sent = self.send().await;
+                finish(fd, number, sent);
+            });
+        }
+    }
+
+    async fn send(self) -> io::Result<()> {
+        match self.family {
+            Family::Tcp => {
+                let mut socket = TcpStream::from_std(self.socket?.into())?;
+                socket.write_all(&self.bytes).await
+            }
+            Family::Unix => {
+                let mut socket = UnixStream::from_std(self.socket?.into())?;
+                socket.write_all(&self.bytes).await
+            }
+        }
+    }
+}
+
+/// The rest of a socket's has been sent, or can't be. The owner may have gone meanwhile, and
+/// somebody else may have its number.
+fn finish(fd: RawFd, number: u64, sent: io::Result<()>) {
+    let waker = BATCH.with_borrow_mut(|batch| {
+        let behind = &mut batch.as_mut()?.behind;
+        let Some(Behind::Sending(current, waker)) = behind.get_mut(&fd) else {
+            return None;
+        };
+        if *current != number {
+            return None;
+        }
+        let waker = waker.take();
+        match sent {
+            Ok(()) => behind.remove(&fd),
+            Err(error) => behind.insert(fd, Behind::Failed(error)),
+        };
+        waker
+    });
+    waker.into_iter().for_each(Waker::wake);
+}
+
+/// Where a socket's job was last.
+#[derive(Debug)]
+struct Place {
+    fd: RawFd,
+    job: u8,
+}
+
+impl Drop for Place {
+    /// The descriptor is still open.
+    fn drop(&mut self) {
+        let rests = BATCH.try_with(|batch| {
+            let mut batch = batch.borrow_mut();
+            let batch = batch.as_mut()?;
+            let rests = batch.job(self).is_some().then(|| batch.flush());
+            batch.behind.remove(&self.fd);
+            rests
+        });
+        let rests = rests.ok().flatten().into_iter().flatten();
+        rests.for_each(Rest::begin);
+    }
+}
+
+/// A socket whose writes are gathered, where the thread does so.
+#[derive(Debug)]
+pub struct Batched<S> {
+    // Dropped first.
+    place: Place,
+    stream: S,
+}
+
+/// What can be batched.
+pub trait Stream: AsyncRead + AsyncWrite + AsRawFd + Unpin {
+    /// Whether a read would find something.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// What it is.
+    fn family(&self) -> Family;
+}
+
+impl Stream for TcpStream {
+    #[inline]
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    fn family(&self) -> Family {
+        Family::Tcp
+    }
+}
+
+impl Stream for UnixStream {
+    #[inline]
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    fn family(&self) -> Family {
+        Family::Unix
+    }
+}
+
+impl<S: Stream> Batched<S> {
+    /// Takes a socket.
+    #[must_use]
+    pub fn new(stream: S) -> Self {
+        let place = Place {
+            fd: stream.as_raw_fd(),
+            job: 0,
+        };
+        Self { place, stream }
+    }
+
+    /// The socket. It must not be written to.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// The socket, with everything written as far as it takes that now; see
+    /// [`Batched::poll_clear`].
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
+    /// As [`AsyncRead::poll_read`].
+    ///
+    /// # Errors
+    /// What the system says.
+    #[inline]
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+
+    /// Whether a read would find something.
+    ///
+    /// # Errors
+    /// What the system says.
+    #[inline]
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_readable(cx)
+    }
+
+    /// As [`AsyncWrite::poll_write`].
+    ///
+    /// # Errors
+    /// What the system says, perhaps of an earlier write.
+    #[inline]
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.len() <= LONGEST {
+            match self.put(cx, &[IoSlice::new(bytes)]) {
+                Standing::Clear => return Poll::Ready(Ok(bytes.len())),
+                Standing::Behind => return Poll::Pending,
+                Standing::Failed(error) => return Poll::Ready(Err(error)),
+                Standing::Alone => {}
+            }
+        }
+        ready!(self.poll_clear(cx))?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    /// As [`AsyncWrite::poll_write_vectored`].
+    ///
+    /// # Errors
+    /// What the system says, perhaps of an earlier write.
+    pub fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        if length <= LONGEST {
+            match self.put(cx, slices) {
+                Standing::Clear => return Poll::Ready(Ok(length)),
+                Standing::Behind => return Poll::Pending,
+                Standing::Failed(error) => return Poll::Ready(Err(error)),
+                Standing::Alone => {}
+            }
+        }
+        ready!(self.poll_clear(cx))?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    /// As [`AsyncWrite::poll_shutdown`].
+    ///
+    /// # Errors
+    /// What the system says, perhaps of an earlier write.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_clear(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// Ready when the socket has taken everything that was written.
+    ///
+    /// # Errors
+    /// What the system says of an earlier write.
+    pub fn poll_clear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let place = &self.place;
+        let (rests, standing) = BATCH.with_borrow_mut(|batch| {
+            let Some(batch) = batch else {
+                return (None, Standing::Clear);
+            };
+            let rests = batch.job(place).is_some().then(|| batch.flush());
+            (rests, batch.standing(place.fd, cx))
+        });
+        rests.into_iter().flatten().for_each(Rest::begin);
+        match standing {
+            Standing::Clear | Standing::Alone => Poll::Ready(Ok(())),
+            Standing::Behind => Poll::Pending,
+            Standing::Failed(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, cx: &Context<'_>, slices: &[IoSlice<'_>]) -> Standing {
+        let Self { place, stream } = self;
+        let (rests, standing) = BATCH.with_borrow_mut(|batch| {
+            let Some(batch) = batch.as_mut().filter(|batch| !batch.is_broken) else {
+                return (None, Standing::Alone);
+            };
+            let rests = batch.is_full(place).then(|| batch.flush());
+            let standing = batch.standing(place.fd, cx);
+            if matches!(standing, Standing::Clear) {
+                batch.put(place, stream, slices);
+            }
+            (rests, standing)
+        });
+        rests.into_iter().flatten().for_each(Rest::begin);
+        standing
+    }
+}
+
+#[cfg(test)]
+mod tests;
