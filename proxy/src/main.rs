@@ -61,8 +61,7 @@ fn check(loaded: &Loaded) -> Exit {
 
 /// Asks a running program.
 fn operate(options: &CtlOptions) -> Exit {
-    let asked = runtime(1, IoUring::Off)
-        .map(|runtime| runtime.block_on(ctl::run(options, &ProcessEnvironment)));
+    let asked = runtime(1).map(|runtime| runtime.block_on(ctl::run(options, &ProcessEnvironment)));
     match asked {
         Ok(Ok(answer)) => {
             // A reader that has seen enough is no failure.
@@ -110,7 +109,7 @@ fn examine(options: &DoctorOptions) -> Exit {
         },
     };
     let _ = forbid_core_files();
-    let Ok(runtime) = runtime(1, IoUring::Off) else {
+    let Ok(runtime) = runtime(1) else {
         eprintln!("the runtime could not be started");
         return Exit::Failure;
     };
@@ -130,7 +129,7 @@ fn run(loaded: Loaded, options: CliOptions) -> Exit {
     for note in &loaded.notes {
         tracing::info!("{note}");
     }
-    let result = runtime(loaded.config.workers, loaded.config.io_uring)
+    let result = runtime(loaded.config.workers)
         .map_err(|error| {
             tracing::error!(%error, "the runtime could not be started");
             Exit::Failure
@@ -138,6 +137,9 @@ fn run(loaded: Loaded, options: CliOptions) -> Exit {
         .and_then(|runtime| {
             let supervisor = Supervisor::find(&ProcessEnvironment, std::process::id());
             let ended = runtime.block_on(async {
+                if loaded.config.workers == 1 && loaded.config.io_uring == IoUring::Auto {
+                    gather_sends();
+                }
                 let app = App::new(loaded.config)?.supervised(supervisor.as_ref());
                 app.run(operation).await
             });
@@ -161,22 +163,21 @@ fn forbid_core_files() -> rustix::io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-fn runtime(workers: usize, io_uring: IoUring) -> std::io::Result<tokio::runtime::Runtime> {
+/// Must be called on a runtime of this thread alone.
+fn gather_sends() {
+    match batch::begin() {
+        Ok(()) => tracing::info!("what is sent leaves together, by io_uring"),
+        Err(error) => {
+            tracing::info!(%error, "each send is a system call of its own: io_uring is not to be had here");
+        }
+    }
+}
+
+fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = if workers == 1 {
         tokio::runtime::Builder::new_current_thread()
     } else {
         tokio::runtime::Builder::new_multi_thread()
     };
-    if workers == 1 && io_uring == IoUring::Auto {
-        match batch::begin() {
-            Ok(()) => {
-                tracing::info!("what is sent leaves together, by io_uring");
-                builder.on_thread_park(batch::flush);
-            }
-            Err(error) => {
-                tracing::info!(%error, "each send is a system call of its own: io_uring is not to be had here");
-            }
-        }
-    }
     builder.worker_threads(workers).enable_all().build()
 }

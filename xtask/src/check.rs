@@ -19,6 +19,16 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
         "warnings",
     ];
     report.command("clippy", &mut cargo(clippy))?;
+    let safe = [
+        "clippy",
+        "--package=entrapool",
+        "--no-default-features",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    report.command("clippy without unsafe code", &mut cargo(safe))?;
     Ok(())
 }
 

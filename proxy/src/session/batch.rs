@@ -1,9 +1,10 @@
-//! Hot path: no allocation once grown, no system call. What sessions write is gathered while any
-//! of them can run, and leaves in one system call before the thread waits for news.
+//! Hot path: no allocation once grown, no system call. What sessions write is gathered until each
+//! task that can run has had its turn, and leaves in one system call.
 //!
 //! A send costs most by whom it wakes; together they cost a third less. Whoever writes is told
 //! that all was taken, as by a kernel with room in its buffers. What a socket does not take is
 //! sent behind its owner's back as soon as it does; until then the owner can write nothing more.
+//! Why: [ADR 012](../../../docs/adr/012-sends-together.md).
 
 #[cfg_attr(not(feature = "io-uring"), path = "batch/no_ring.rs")]
 mod ring;
@@ -30,21 +31,25 @@ thread_local! {
     static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
 }
 
-/// From now on what this thread writes to sockets is gathered; [`flush`] has to be called before
-/// the thread waits for anything.
+/// From now on what this thread writes to sockets is gathered. Must be called on a runtime of this
+/// thread alone: a task of its own does the sending, woken by what is written first, so that it
+/// stands in the line of those that can run behind all others.
 ///
 /// # Errors
 /// The system, or the build, has no io_uring: everything stays as it is.
 pub fn begin() -> io::Result<()> {
     let batch = Batch::new()?;
     BATCH.with_borrow_mut(|current| *current = Some(batch));
+    tokio::spawn(std::future::poll_fn(|cx| {
+        let rests = BATCH.with_borrow_mut(|batch| {
+            let batch = batch.as_mut()?;
+            batch.sender.get_or_insert_with(|| cx.waker().clone());
+            Some(batch.flush())
+        });
+        rests.into_iter().flatten().for_each(Rest::begin);
+        Poll::<()>::Pending
+    }));
     Ok(())
-}
-
-/// Sends everything that was gathered.
-pub fn flush() {
-    let rests = BATCH.with_borrow_mut(|batch| batch.as_mut().map(Batch::flush));
-    rests.into_iter().flatten().for_each(Rest::begin);
 }
 
 /// What is to be written to one socket.
@@ -74,6 +79,8 @@ struct Batch {
     behind: HashMap<RawFd, Behind>,
     rests: u64,
     is_broken: bool,
+    /// Wakes the task that sends.
+    sender: Option<Waker>,
 }
 
 enum Behind {
@@ -109,6 +116,7 @@ impl Batch {
             behind: HashMap::new(),
             rests: 0,
             is_broken: false,
+            sender: None,
         })
     }
 
@@ -123,6 +131,11 @@ impl Batch {
     #[inline]
     fn put(&mut self, place: &mut Place, stream: &impl Stream, slices: &[IoSlice<'_>]) {
         if self.job(place).is_none() {
+            if self.used == 0
+                && let Some(sender) = &self.sender
+            {
+                sender.wake_by_ref();
+            }
             place.job = self.used;
             self.used += 1;
             match self.jobs.get_mut(usize::from(place.job)) {

@@ -4,7 +4,7 @@
 //! One task watches them all, by an epoll of its own. A session that its client or somebody else
 //! wants something from goes on in a new task. Going to rest and coming back costs about as much
 //! as a query, which is why only those rest that have been silent for [`SILENT`], or all but the
-//! liveliest where there are many.
+//! liveliest where there are many. Why: [ADR 013](../../../docs/adr/013-rest.md).
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -13,14 +13,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Runs a test as the program runs, in a thread of its own.
 fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = std::thread::spawn(|| {
-        // Not everywhere.
-        let _ = begin();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .on_thread_park(flush)
             .build()
             .unwrap();
         runtime.block_on(async {
+            // Not everywhere.
+            let _ = begin();
             tokio::time::timeout(PATIENCE, test()).await.unwrap();
         });
     });
@@ -126,6 +125,22 @@ fn short_and_long_writes_keep_their_order() {
         };
         let (_socket, got) = tokio::join!(writing, reading);
         assert!(got == expected);
+    });
+}
+
+#[test]
+fn who_is_always_busy_does_not_keep_others_waiting() {
+    run(|| async {
+        let (mut socket, mut peer) = tcp().await;
+        let busy = tokio::spawn(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+        for _ in 0..100 {
+            write(&mut socket, b"answer").await.unwrap();
+            assert_eq!(read(&mut peer, 6).await, b"answer");
+        }
+        busy.abort();
     });
 }
 
