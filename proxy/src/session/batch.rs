@@ -22,7 +22,7 @@ use tokio::net::{TcpStream, UnixStream};
 /// Most sockets that are written to at once.
 const MOST: u8 = 64;
 /// Longest write that is gathered, in bytes: a longer one is worth a system call of its own.
-const LONGEST: usize = 16 * 1024;
+const LONGEST: usize = 4 * 1024;
 /// A job's memory that is kept for the next one, in bytes.
 const LARGEST_KEPT: usize = 8 * 1024;
 

@@ -15,6 +15,7 @@ use entrapool_metrics::PinReason;
 
 use super::recent::Recent;
 use super::rest::Resting;
+pub(super) use entry::TICK;
 pub use entry::{Entry, KeyLength, Origin, Phase, Signal};
 
 /// All sessions of the process, by the process id that their clients were given.
@@ -58,7 +59,7 @@ pub struct View {
     pub origin: Arc<Origin>,
     /// What it does.
     pub phase: Phase,
-    /// For how long, to a tenth of a second.
+    /// For how long, to a 32nd of a second.
     pub phase_for: Duration,
     /// Why it keeps its backend.
     pub pins: Vec<PinReason>,

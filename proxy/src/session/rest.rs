@@ -2,8 +2,8 @@
 //! runtime's books: such a client costs what has to be remembered of it, and nothing else.
 //!
 //! One task watches them all, by an epoll of its own. A session that its client or somebody else
-//! wants something from goes on in a new task. Going to rest and coming back costs about as much
-//! as a query, which is why only those rest that have been silent for [`SILENT`], or all but the
+//! wants something from goes on in a new task. Going to rest and coming back costs a third of what
+//! a query does, which is why only those rest that have been silent for [`SILENT`], or all but the
 //! liveliest where there are many. Why: [ADR 013](../../../docs/adr/013-rest.md).
 
 use std::io;
@@ -21,18 +21,17 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::registry::{Registered, Registry};
+use super::registry::{Registered, Registry, TICK};
 use super::wire::Socket;
 
 /// Who has been silent for so long is asked to rest.
 const SILENT: Duration = Duration::from_secs(1);
 /// So many sessions are awake before those are asked that have been silent for a moment only.
-const CROWD: usize = 512;
-/// The shortest silence after which a session rests. The registry counts in tenths of a second,
-/// so that it may have been half of this.
-pub const SHORT_SILENCE: Duration = Duration::from_millis(200);
+const CROWD: usize = 256;
+/// The shortest silence after which a session rests; it may have been a tick less.
+pub const SHORT_SILENCE: Duration = TICK.saturating_mul(3);
 /// How often it is looked who is silent, if there is a crowd; otherwise each [`SILENT`].
-const CROWDED_ROUND: Duration = Duration::from_millis(100);
+const CROWDED_ROUND: Duration = Duration::from_millis(50);
 /// So many sessions are woken before other tasks get their turn.
 const AT_ONCE: usize = 128;
 

@@ -122,7 +122,7 @@ pub struct Pool {
     pub creating: usize,
     /// Clients that wait.
     pub waiting: usize,
-    /// For how long the first of them has waited, to a tenth of a second; `None` if nobody waits.
+    /// For how long the first of them has waited, to a 32nd of a second; `None` if nobody waits.
     /// Clients of other variants of the database count, too.
     pub oldest_wait: Option<f64>,
 }

@@ -94,8 +94,8 @@ pub struct Entry {
     raised: AtomicU8,
     /// A bit for each reason, by [`PinReason::index`].
     pins: AtomicU16,
-    /// The phase, in the upper 3 bits, and since when: in tenths of a second since the registry's
-    /// birth, of which 20 months fit.
+    /// The phase, in the upper 3 bits, and since when: in ticks since the registry's birth, of
+    /// which half a year fits.
     phase: AtomicU32,
     pub(super) origin: Arc<Origin>,
     waker: Mutex<Option<Waker>>,
@@ -104,7 +104,9 @@ pub struct Entry {
 /// `Entry::pins` has a bit for each.
 const _: () = assert!(PinReason::ALL.len() <= 16);
 const PHASE_SHIFT: u32 = 29;
-const TENTHS: u32 = (1 << PHASE_SHIFT) - 1;
+const TICKS: u32 = (1 << PHASE_SHIFT) - 1;
+/// A 32nd of a second.
+pub(in crate::session) const TICK: Duration = Duration::from_micros(31_250);
 
 impl Entry {
     /// A session that logs in; `number` and `pid` are nobody else's.
@@ -216,22 +218,22 @@ impl Entry {
             3 => Phase::Waiting,
             _ => Phase::Active,
         };
-        let since = tenths(age).wrapping_sub(packed) & TENTHS;
+        let since = ticks(age).wrapping_sub(packed) & TICKS;
         // The clock of whoever asks may have been read a moment before the session's.
-        let since = if since == TENTHS { 0 } else { since };
-        (phase, Duration::from_millis(u64::from(since) * 100))
+        let since = if since == TICKS { 0 } else { since };
+        (phase, TICK * since)
     }
 }
 
 #[inline]
 fn packed(phase: Phase, age: Duration) -> u32 {
-    ((phase as u32) << PHASE_SHIFT) | (tenths(age) & TENTHS)
+    ((phase as u32) << PHASE_SHIFT) | (ticks(age) & TICKS)
 }
 
 #[inline]
-fn tenths(age: Duration) -> u32 {
+fn ticks(age: Duration) -> u32 {
     // Truncated: it wraps.
-    (age.as_secs() as u32).wrapping_mul(10) + age.subsec_nanos() / 100_000_000
+    (age.as_secs() as u32).wrapping_mul(32) + age.subsec_nanos() / 31_250_000
 }
 
 #[cfg(test)]
@@ -247,7 +249,7 @@ mod tests {
     fn a_phase_is_as_old_as_it_is() {
         let at = Duration::from_millis;
         let entry = entry(at(50));
-        assert_eq!(entry.phase(at(1_250)), (Phase::Login, at(1_200)));
+        assert_eq!(entry.phase(at(1_299)), (Phase::Login, at(1_250)));
         for phase in [
             Phase::Idle,
             Phase::Listening,
@@ -255,11 +257,11 @@ mod tests {
             Phase::Active,
             Phase::Login,
         ] {
-            for age in [0, 1_234, 5_000_000_000, 53_687_091_100, 99_999_999_999_900] {
+            for age in [0, 1_234, 5_000_000_000, 16_777_215_968, 99_999_999_999_900] {
                 entry.enter(phase, at(age));
                 assert_eq!(entry.phase(at(age)), (phase, at(0)), "{age}");
                 assert_eq!(entry.phase(at(age + 7_000)), (phase, at(7_000)), "{age}");
-                let before = age.saturating_sub(40);
+                let before = age.saturating_sub(20);
                 assert_eq!(entry.phase(at(before)), (phase, at(0)), "{age}");
             }
         }
