@@ -13,16 +13,20 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 
 /// Most sockets that are written to at once.
 const MOST: u8 = 64;
 /// Longest write that is gathered, in bytes: a longer one is worth a system call of its own.
 const LONGEST: usize = 4 * 1024;
+/// How long what a socket did not take is sent on after its owner has gone.
+const LINGER: Duration = Duration::from_secs(5);
 /// A job's memory that is kept for the next one, in bytes.
 const LARGEST_KEPT: usize = 8 * 1024;
 
@@ -84,8 +88,13 @@ struct Batch {
 }
 
 enum Behind {
-    /// The rest with this number is on its way; its owner waits for that, perhaps.
-    Sending(u64, Option<Waker>),
+    /// A rest is on its way; the socket's owner waits for that, perhaps. Whoever sends it hears of
+    /// it when this is dropped.
+    Sending {
+        number: u64,
+        owner: Option<Waker>,
+        _here: oneshot::Sender<()>,
+    },
     Failed(io::Error),
 }
 
@@ -96,6 +105,8 @@ struct Rest {
     family: Family,
     socket: io::Result<OwnedFd>,
     bytes: Vec<u8>,
+    /// Ends when the socket's owner has gone.
+    owner: oneshot::Receiver<()>,
 }
 
 /// Whether a socket can be written to.
@@ -184,9 +195,15 @@ impl Batch {
                 Ok(taken) if taken >= job.bytes.len() => {}
                 Ok(taken) => {
                     self.rests += 1;
-                    self.behind
-                        .insert(job.fd, Behind::Sending(self.rests, None));
+                    let (here, owner) = oneshot::channel();
+                    let sending = Behind::Sending {
+                        number: self.rests,
+                        owner: None,
+                        _here: here,
+                    };
+                    self.behind.insert(job.fd, sending);
                     rests.push(Rest {
+                        owner,
                         number: self.rests,
                         fd: job.fd,
                         family: job.family,
@@ -224,8 +241,8 @@ impl Batch {
         }
         match self.behind.get_mut(&fd) {
             None => Standing::Clear,
-            Some(Behind::Sending(_, waker)) => {
-                *waker = Some(cx.waker().clone());
+            Some(Behind::Sending { owner, .. }) => {
+                *owner = Some(cx.waker().clone());
                 Standing::Behind
             }
             Some(Behind::Failed(error)) => Standing::Failed(
@@ -242,24 +259,32 @@ impl Rest {
     fn begin(self) {
         // Without a runtime the process is at its end.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let (fd, number) = (self.fd, self.number);
-                let sent = self.send().await;
-                finish(fd, number, sent);
-            });
+            runtime.spawn(self.send());
         }
     }
 
-    async fn send(self) -> io::Result<()> {
-        match self.family {
-            Family::Tcp => {
-                let mut socket = TcpStream::from_std(self.socket?.into())?;
-                socket.write_all(&self.bytes).await
+    /// Nobody is sent to for ever: an owner that has gone can't be asked how long.
+    async fn send(self) {
+        let (fd, number) = (self.fd, self.number);
+        let mut sending = pin!(send(self.socket, self.family, &self.bytes));
+        tokio::select! {
+            sent = &mut sending => finish(fd, number, sent),
+            _ = self.owner => {
+                let _ = tokio::time::timeout(LINGER, sending).await;
             }
-            Family::Unix => {
-                let mut socket = UnixStream::from_std(self.socket?.into())?;
-                socket.write_all(&self.bytes).await
-            }
+        }
+    }
+}
+
+async fn send(socket: io::Result<OwnedFd>, family: Family, bytes: &[u8]) -> io::Result<()> {
+    match family {
+        Family::Tcp => {
+            let mut socket = TcpStream::from_std(socket?.into())?;
+            socket.write_all(bytes).await
+        }
+        Family::Unix => {
+            let mut socket = UnixStream::from_std(socket?.into())?;
+            socket.write_all(bytes).await
         }
     }
 }
@@ -269,13 +294,18 @@ impl Rest {
 fn finish(fd: RawFd, number: u64, sent: io::Result<()>) {
     let waker = BATCH.with_borrow_mut(|batch| {
         let behind = &mut batch.as_mut()?.behind;
-        let Some(Behind::Sending(current, waker)) = behind.get_mut(&fd) else {
+        let Some(Behind::Sending {
+            number: current,
+            owner,
+            ..
+        }) = behind.get_mut(&fd)
+        else {
             return None;
         };
         if *current != number {
             return None;
         }
-        let waker = waker.take();
+        let waker = owner.take();
         match sent {
             Ok(()) => behind.remove(&fd),
             Err(error) => behind.insert(fd, Behind::Failed(error)),

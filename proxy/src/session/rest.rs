@@ -3,8 +3,8 @@
 //!
 //! One task watches them all, by an epoll of its own. A session that its client or somebody else
 //! wants something from goes on in a new task. Going to rest and coming back costs a third of what
-//! a query does, which is why only those rest that have been silent for [`SILENT`], or all but the
-//! liveliest where there are many. Why: [ADR 013](../../../docs/adr/013-rest.md).
+//! a query does, which is why only those rest that have been silent for [`SILENT`]; while a crowd
+//! arrives, all but the liveliest. Why: [ADR 013](../../../docs/adr/013-rest.md).
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -27,11 +27,11 @@ use super::wire::Socket;
 /// Who has been silent for so long is asked to rest.
 const SILENT: Duration = Duration::from_secs(1);
 /// So many sessions are awake before those are asked that have been silent for a moment only.
-const CROWD: usize = 256;
-/// The shortest silence after which a session rests; it may have been a tick less.
-pub const SHORT_SILENCE: Duration = TICK.saturating_mul(3);
-/// How often it is looked who is silent, if there is a crowd; otherwise each [`SILENT`].
-const CROWDED_ROUND: Duration = Duration::from_millis(50);
+const CROWD: usize = 64;
+/// The shortest silence after which a session rests; it may have been no longer than a moment.
+pub const SHORT_SILENCE: Duration = TICK;
+/// How often it is looked who is silent, while a crowd arrives; otherwise each [`SILENT`].
+const CROWDED_ROUND: Duration = Duration::from_millis(16);
 /// So many sessions are woken before other tasks get their turn.
 const AT_ONCE: usize = 128;
 
@@ -68,7 +68,7 @@ pub fn get_up(session: &mut impl Rest) {
 pub struct Resting {
     called: Arc<Called>,
     waker: Waker,
-    /// There is a crowd.
+    /// One more has come to a crowd.
     crowded: Notify,
     /// `None` until there is somebody who watches.
     watch: OnceLock<Watch>,
@@ -205,16 +205,11 @@ impl Resting {
                     round.reset_after(CROWDED_ROUND);
                 }
                 _ = round.tick() => {
-                    let awake = registry.len().saturating_sub(resting.len());
-                    hurries = awake > CROWD;
-                    let (silence, next) = match hurries {
-                        true => (SHORT_SILENCE, CROWDED_ROUND),
-                        false => (SILENT, SILENT),
-                    };
-                    if awake > 0 {
+                    let silence = if hurries { SHORT_SILENCE } else { SILENT };
+                    if registry.len() > resting.len() {
                         registry.ask_to_rest(silence);
                     }
-                    round.reset_after(next);
+                    hurries = false;
                 }
             }
         }

@@ -203,6 +203,22 @@ fn whoever_leaves_has_sent_everything() {
 }
 
 #[test]
+fn nobody_is_sent_to_for_ever() {
+    run(|| async {
+        let gathers = BATCH.with_borrow(Option::is_some);
+        let (mut socket, mut peer) = tcp().await;
+        let written = fill(&mut socket).await;
+        drop(socket);
+        tokio::time::pause();
+        tokio::time::sleep(2 * LINGER).await;
+        // What the kernel has taken comes, and then it is over.
+        let mut said = Vec::new();
+        peer.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said.len() < written, gathers, "{} of {written}", said.len());
+    });
+}
+
+#[test]
 fn a_peer_that_has_gone_is_an_error_for_its_writer_alone() {
     run(|| async {
         let (mut socket, peer) = tcp().await;
