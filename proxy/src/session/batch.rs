@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
+use zeroize::Zeroize;
 
 /// Most sockets that are written to at once.
 const MOST: u8 = 64;
@@ -150,7 +151,10 @@ impl Batch {
             place.job = self.used;
             self.used += 1;
             match self.jobs.get_mut(usize::from(place.job)) {
-                Some(job) => (job.fd, job.family) = (place.fd, stream.family()),
+                Some(job) => {
+                    (job.fd, job.family) = (place.fd, stream.family());
+                    job.bytes.clear();
+                }
                 None => self.jobs.push(Job {
                     fd: place.fd,
                     family: stream.family(),
@@ -215,10 +219,18 @@ impl Batch {
                     self.behind.insert(job.fd, Behind::Failed(error));
                 }
             }
-            job.bytes.clear();
-            job.bytes.shrink_to(LARGEST_KEPT);
+            if job.bytes.capacity() > LARGEST_KEPT {
+                job.bytes = Vec::new();
+            }
         }
         rests
+    }
+
+    /// What has been sent is nowhere in memory any more.
+    fn wipe(&mut self) {
+        for job in self.jobs.iter_mut().skip(usize::from(self.used)) {
+            job.bytes.zeroize();
+        }
     }
 
     /// The ring is of no use any more: what was to be sent is lost, and its sockets with it; from
@@ -491,6 +503,16 @@ impl<S: Stream> Batched<S> {
             Standing::Behind => Poll::Pending,
             Standing::Failed(error) => Poll::Ready(Err(error)),
         }
+    }
+
+    /// Leaves no copy in memory of what was written, once the socket has taken it.
+    ///
+    /// # Errors
+    /// What the system says of an earlier write.
+    pub fn poll_wipe(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_clear(cx))?;
+        BATCH.with_borrow_mut(|batch| batch.iter_mut().for_each(Batch::wipe));
+        Poll::Ready(Ok(()))
     }
 
     #[inline]

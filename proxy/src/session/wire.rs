@@ -144,6 +144,15 @@ impl Socket {
         }
     }
 
+    /// Ready when everything that was written is the system's, and nowhere else.
+    fn poll_wipe(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_wipe(cx),
+            Self::Unix(stream) => stream.poll_wipe(cx),
+            Self::Tls(_) | Self::Resting(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Whether it can be without the runtime.
     #[must_use]
     pub fn can_rest(&self) -> bool {
@@ -492,7 +501,10 @@ impl Wire {
     /// # Errors
     /// What rustls or the system says.
     pub async fn flush_secret(&mut self) -> io::Result<()> {
-        let result = self.flush().await;
+        let mut result = self.flush().await;
+        if result.is_ok() {
+            result = std::future::poll_fn(|cx| self.socket.poll_wipe(cx)).await;
+        }
         self.out.clear();
         let spare = self.out.capacity();
         self.out.resize(spare, 0);

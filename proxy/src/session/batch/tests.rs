@@ -203,6 +203,26 @@ fn whoever_leaves_has_sent_everything() {
 }
 
 #[test]
+fn a_secret_leaves_no_copy() {
+    run(|| async {
+        let copies = || {
+            BATCH.with_borrow(|batch| {
+                let jobs = batch.iter().flat_map(|batch| &batch.jobs);
+                jobs.filter(|job| job.bytes == b"hush").count()
+            })
+        };
+        let gathers = BATCH.with_borrow(Option::is_some);
+        let (mut socket, mut peer) = tcp().await;
+        write(&mut socket, b"hush").await.unwrap();
+        poll_fn(|cx| socket.poll_clear(cx)).await.unwrap();
+        assert_eq!(copies(), usize::from(gathers));
+        poll_fn(|cx| socket.poll_wipe(cx)).await.unwrap();
+        assert_eq!(copies(), 0);
+        assert_eq!(read(&mut peer, 4).await, b"hush");
+    });
+}
+
+#[test]
 fn nobody_is_sent_to_for_ever() {
     run(|| async {
         let gathers = BATCH.with_borrow(Option::is_some);
