@@ -3,7 +3,7 @@
 //!
 //! One task watches them all, by an epoll of its own. A session that its client or somebody else
 //! wants something from goes on in a new task. Going to rest and coming back costs a third of what
-//! a query does, which is why only those rest that have been silent for [`SILENT`]; while a crowd
+//! a query does, which is why only those rest that have been silent for a second; while a crowd
 //! arrives, all but the liveliest. Why: [ADR 013](../../../docs/adr/013-rest.md).
 
 use std::io;
