@@ -5,13 +5,13 @@
 //! view's functions, an operator's). Runs once per text of a prepared statement, and once per
 //! Query.
 
-mod alone;
+mod assignment;
 mod functions;
 mod lexer;
 mod named;
 
 use super::effect::Effects;
-pub use alone::{custom_assignment, is_lone_set};
+pub use assignment::custom_assignment;
 use functions::{Function, function};
 use lexer::{Backslash, Lexer, Token};
 pub use named::{Named, Verb, named};
@@ -26,6 +26,9 @@ pub struct Findings {
     pub effects: Effects,
     /// The custom settings that it names: those with a dot, which the server does not list.
     pub custom: Vec<Box<str>>,
+    /// Whether it is one `SET` for the session and nothing else: what it leaves depends on the
+    /// settings before it alone.
+    pub is_lone_set: bool,
 }
 
 impl Findings {
@@ -34,7 +37,7 @@ impl Findings {
     pub fn unknown() -> Self {
         Self {
             effects: Effects::CODE,
-            custom: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -74,8 +77,7 @@ impl Findings {
 /// Scans the text of a Query or Parse. `scratch` is kept for its memory.
 #[must_use]
 pub fn scan(text: &[u8], scratch: &mut Vec<u8>) -> Findings {
-    scratch.clear();
-    scratch.extend(text.iter().map(u8::to_ascii_lowercase));
+    lower(text, scratch);
     let mut lexer = Lexer::new(scratch, text, Backslash::IsPlain);
     let plain = statements(&mut lexer);
     if !lexer.is_doubtful() {
@@ -83,27 +85,39 @@ pub fn scan(text: &[u8], scratch: &mut Vec<u8>) -> Findings {
     }
     // The setting is the session's; what either way finds is suspected.
     let mut lexer = Lexer::new(scratch, text, Backslash::Escapes);
-    match (plain, statements(&mut lexer)) {
+    let mut findings = match (plain, statements(&mut lexer)) {
         (Some(mut findings), Some(other)) => {
             findings.merge(&other);
             findings
         }
         (Some(findings), None) | (None, Some(findings)) => findings,
         (None, None) => Findings::unknown(),
-    }
+    };
+    findings.is_lone_set = false;
+    findings
+}
+
+fn lower(text: &[u8], scratch: &mut Vec<u8>) {
+    scratch.clear();
+    scratch.extend(text.iter().map(u8::to_ascii_lowercase));
 }
 
 /// `None` if the text can't be read to its end.
 fn statements(lexer: &mut Lexer<'_>) -> Option<Findings> {
     let mut findings = Findings::default();
+    let (mut count, mut sets) = (0, false);
     loop {
-        match lexer.next() {
+        let token = lexer.next();
+        match token {
             Token::End => break,
-            Token::Punctuation(b';') => {}
+            Token::Punctuation(b';') => continue,
             Token::Word(word) => first_word(word, lexer, &mut findings),
             _ => rest(Before::default(), lexer, &mut findings),
         }
+        count += 1;
+        sets = token == Token::Word(b"set");
     }
+    findings.is_lone_set = count == 1 && sets && findings.effects == Effects::SETTING;
     (!lexer.is_lost()).then_some(findings)
 }
 

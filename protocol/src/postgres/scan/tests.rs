@@ -265,3 +265,23 @@ proptest::proptest! {
         let _ = scan(text.as_bytes(), &mut Vec::new());
     }
 }
+
+#[test]
+fn a_lone_set_is_told_from_more() {
+    for (text, expected) in [
+        ("SET a TO 'b'", true),
+        (" set session search_path = a, \"B\" ; ;", true),
+        ("SET TIME ZONE 'UTC' -- why", true),
+        ("set a to 'x;y'", true),
+        ("set a to 'x'; select 1", false),
+        ("select 1", false),
+        ("reset a", false),
+        ("settle a", false),
+        ("set a to 'x", false),
+        ("set a to 'x\\'; select 1 --'", false),
+        ("", false),
+    ] {
+        let found = scan(text.as_bytes(), &mut Vec::new()).is_lone_set;
+        assert_eq!(found, expected, "{text}");
+    }
+}

@@ -3,8 +3,7 @@
 
 use super::Tracker;
 use crate::postgres::Status;
-use crate::postgres::effect::Effects;
-use crate::postgres::scan::{Findings, is_lone_set};
+use crate::postgres::scan::Findings;
 
 /// Longest text that is kept, in bytes.
 const LONGEST: usize = 256;
@@ -14,7 +13,7 @@ const LONGEST: usize = 256;
 pub(super) struct Alone {
     text: Vec<u8>,
     /// The batch that it is in.
-    batch: u64,
+    batch: Option<u64>,
     state: State,
 }
 
@@ -34,21 +33,19 @@ impl Tracker {
     #[must_use]
     pub fn lone_set(&self) -> Option<&[u8]> {
         let alone = &self.alone;
-        (alone.state == State::Done && alone.batch + 1 == self.batch).then_some(&alone.text)
+        let is_last = alone.batch.is_some_and(|batch| batch + 1 == self.batch);
+        (alone.state == State::Done && is_last).then_some(&alone.text)
     }
 
     /// A text is about to be carried out that was found to leave something.
     pub(super) fn see_set(&mut self, text: &[u8], findings: &Findings) {
-        if findings.effects != Effects::SETTING
-            || text.len() > LONGEST
-            || !is_lone_set(text, &mut self.lowered)
-        {
+        if !findings.is_lone_set || text.len() > LONGEST {
             return;
         }
-        let first = self.alone.batch != self.batch || self.alone.text.is_empty();
+        let first = self.alone.batch != Some(self.batch);
         let begins =
             self.status == Status::Idle && self.effects.is_empty() && !self.ledger.owes_ready();
-        self.alone.batch = self.batch;
+        self.alone.batch = Some(self.batch);
         self.alone.text.clear();
         self.alone.text.extend_from_slice(text);
         self.alone.state = match first && begins {
