@@ -441,16 +441,10 @@ impl<S: Stream> Batched<S> {
     /// What the system says, perhaps of an earlier write.
     #[inline]
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if bytes.len() <= LONGEST {
-            match self.put(cx, &[IoSlice::new(bytes)]) {
-                Standing::Clear => return Poll::Ready(Ok(bytes.len())),
-                Standing::Behind => return Poll::Pending,
-                Standing::Failed(error) => return Poll::Ready(Err(error)),
-                Standing::Alone => {}
-            }
+        match ready!(self.poll_gather(cx, &[IoSlice::new(bytes)]))? {
+            Some(taken) => Poll::Ready(Ok(taken)),
+            None => Pin::new(&mut self.stream).poll_write(cx, bytes),
         }
-        ready!(self.poll_clear(cx))?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     /// As [`AsyncWrite::poll_write_vectored`].
@@ -462,17 +456,30 @@ impl<S: Stream> Batched<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        match ready!(self.poll_gather(cx, slices))? {
+            Some(taken) => Poll::Ready(Ok(taken)),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Gathers a write; `None` if it has to be made now, with nothing left of earlier
+    /// ones.
+    #[inline]
+    fn poll_gather(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<Option<usize>>> {
         let length = slices.iter().map(|slice| slice.len()).sum();
         if length <= LONGEST {
             match self.put(cx, slices) {
-                Standing::Clear => return Poll::Ready(Ok(length)),
+                Standing::Clear => return Poll::Ready(Ok(Some(length))),
                 Standing::Behind => return Poll::Pending,
                 Standing::Failed(error) => return Poll::Ready(Err(error)),
                 Standing::Alone => {}
             }
         }
-        ready!(self.poll_clear(cx))?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        self.poll_clear(cx).map_ok(|()| None)
     }
 
     /// As [`AsyncWrite::poll_shutdown`].

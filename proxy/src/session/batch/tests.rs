@@ -287,6 +287,24 @@ fn sockets_of_both_families_shut_down_behind_what_was_written() {
     });
 }
 
+/// Without this, everything in here would also hold if sends were never gathered.
+#[cfg(feature = "io-uring")]
+#[test]
+fn sends_are_gathered_wherever_the_system_allows_it() {
+    run(|| async {
+        let gathers = BATCH.with_borrow(Option::is_some);
+        let is_allowed = io_uring::IoUring::new(2).is_ok();
+        let system = rustix::system::uname();
+        let release = system.release().to_string_lossy().into_owned();
+        let major = release
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok());
+        let is_new = major.is_some_and(|major: u32| major >= 6);
+        assert_eq!(gathers, is_allowed && is_new, "Linux {release}");
+    });
+}
+
 #[test]
 fn without_its_ring_it_goes_on_with_what_is_not_lost() {
     run(|| async {
