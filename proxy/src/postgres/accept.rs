@@ -16,13 +16,14 @@ use super::adapt::adapt;
 use super::connect::{Connector, Key};
 use super::recover::{Unfit, settle};
 use super::route::Route;
-use super::session::{Session, live};
+use super::session::Session;
 use super::{greeting, recover, report};
 use crate::console::{self, Console, Visitor};
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
 use crate::session::gate::{HEARING, NOT_HTTP, Place, Turned};
 use crate::session::registry::{KeyLength, Origin, Phase, Registered, Signal};
+use crate::session::rest::live;
 use crate::session::wire::Socket;
 
 /// How long a client may take from its first byte to the end of its StartupMessage.

@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::registry::{Registered, Registry, TICK};
+use super::registry::{Registered, Registry, Signal, TICK};
 use super::wire::Socket;
 
 /// Who has been silent for so long is asked to rest.
@@ -29,28 +29,101 @@ const SILENT: Duration = Duration::from_secs(1);
 /// So many sessions are awake before those are asked that have been silent for a moment only.
 const CROWD: usize = 64;
 /// The shortest silence after which a session rests; it may have been no longer than a moment.
-pub const SHORT_SILENCE: Duration = TICK;
+const SHORT_SILENCE: Duration = TICK;
 /// How often it is looked who is silent, while a crowd arrives; otherwise each [`SILENT`].
 const CROWDED_ROUND: Duration = Duration::from_millis(16);
 /// So many sessions are woken before other tasks get their turn.
 const AT_ONCE: usize = 128;
 
 /// A session that can rest.
-pub trait Rest: Send + 'static {
+pub trait Rest: Send + Sized + 'static {
+    /// How it ended.
+    type End: Send;
+
     /// Its client's connection.
     fn client(&mut self) -> &mut Socket;
 
     /// Its place in the registry.
     fn registered(&self) -> &Registered;
 
-    /// It goes on, in a task of `sessions`, with [`get_up`].
+    /// Waits for the client and does what it asks for, until both have nothing to do with a backend;
+    /// an error if the session does not go on for now.
+    fn turn(&mut self) -> impl Future<Output = Result<(), Leave<Self::End>>> + Send;
+
+    /// Does what is left to do at its end.
+    fn finish(self: Box<Self>, end: Self::End) -> impl Future<Output = ()> + Send;
+
+    /// Whether it is to rest, and nothing has happened since that was asked.
+    fn is_sent_to_rest(&self) -> bool {
+        let registered = self.registered();
+        let entry = &registered.entry;
+        entry.any() && entry.take(Signal::Rest) && registered.is_silent(SHORT_SILENCE)
+    }
+}
+
+/// Why a session's task stops.
+pub enum Leave<E> {
+    /// The session ends.
+    End(E),
+    /// It rests.
+    Rest,
+}
+
+impl<E> From<E> for Leave<E> {
+    fn from(end: E) -> Self {
+        Self::End(end)
+    }
+}
+
+/// Runs a session to its end, with rests in between.
+pub async fn live<S: Rest>(mut session: Box<S>) {
+    loop {
+        get_up(&mut *session);
+        {
+            let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            Rest::registered(&*session).entry.attach(&waker);
+        }
+        let leave = loop {
+            if let Err(leave) = session.turn().await {
+                break leave;
+            }
+        };
+        match leave {
+            Leave::End(end) => return Box::pin(session.finish(end)).await,
+            Leave::Rest => match lie_down(session) {
+                Some(awake) => session = awake,
+                None => return,
+            },
+        }
+    }
+}
+
+/// A session of whatever kind that rests.
+trait Asleep: Send {
+    fn client(&mut self) -> &mut Socket;
+    fn registered(&self) -> &Registered;
+    /// It goes on, in a task of `sessions`.
     fn go_on(self: Box<Self>, sessions: &TaskTracker);
 }
 
+impl<S: Rest> Asleep for S {
+    fn client(&mut self) -> &mut Socket {
+        Rest::client(self)
+    }
+
+    fn registered(&self) -> &Registered {
+        Rest::registered(self)
+    }
+
+    fn go_on(self: Box<Self>, sessions: &TaskTracker) {
+        sessions.spawn(live(self));
+    }
+}
+
 /// A session lies down; it is returned if it has to stay awake.
-pub fn lie_down<S: Rest>(mut session: Box<S>) -> Option<Box<S>> {
-    session.client().rest();
-    let registered = session.registered();
+fn lie_down<S: Rest>(mut session: Box<S>) -> Option<Box<S>> {
+    Rest::client(&mut *session).rest();
+    let registered = Rest::registered(&*session);
     let registry = Arc::clone(registered.registry());
     registered.entry.may_rest(false);
     registered.entry.attach(&registry.resting.waker);
@@ -58,10 +131,11 @@ pub fn lie_down<S: Rest>(mut session: Box<S>) -> Option<Box<S>> {
 }
 
 /// What a session does first, and after each rest.
-pub fn get_up(session: &mut impl Rest) {
-    session.client().wake();
-    let may = session.client().can_rest();
-    session.registered().entry.may_rest(may);
+fn get_up(session: &mut impl Rest) {
+    let client = Rest::client(session);
+    client.wake();
+    let may = client.can_rest();
+    Rest::registered(session).entry.may_rest(may);
 }
 
 /// All sessions that rest.
@@ -90,7 +164,7 @@ impl Watch {
 
 /// A session, which counts as one of the tracker's tasks.
 struct Place {
-    session: Box<dyn Rest>,
+    session: Box<dyn Asleep>,
     _counted: TaskTrackerToken,
 }
 
@@ -154,14 +228,13 @@ impl Resting {
         let called = {
             let mut inside = self.inside();
             let place = inside.vacant_entry();
-            let added = session
-                .client()
+            let added = Rest::client(&mut *session)
                 .resting()
                 .is_some_and(|client| watch.add(client, place.key()).is_ok());
             if !added {
                 return Err(session);
             }
-            let called = session.registered().entry.any();
+            let called = Rest::registered(&*session).entry.any();
             place.insert(Place {
                 session,
                 _counted: watch.sessions.token(),
@@ -276,7 +349,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::session::registry::{KeyLength, Origin, Phase, Signal};
+    use crate::session::registry::{KeyLength, Origin, Phase};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -288,6 +361,8 @@ mod tests {
     }
 
     impl Rest for Told {
+        type End = Vec<u8>;
+
         fn client(&mut self) -> &mut Socket {
             &mut self.client
         }
@@ -296,15 +371,16 @@ mod tests {
             &self.registered
         }
 
-        fn go_on(mut self: Box<Self>, sessions: &TaskTracker) {
-            sessions.spawn(async move {
-                get_up(&mut *self);
-                let mut said = Vec::new();
-                if !self.registered.entry.any() {
-                    let _ = self.client.read_more(&mut said).await;
-                }
-                let _ = self.tell.send(said);
-            });
+        async fn turn(&mut self) -> Result<(), Leave<Vec<u8>>> {
+            let mut said = Vec::new();
+            if !self.registered.entry.any() {
+                let _ = self.client.read_more(&mut said).await;
+            }
+            Err(Leave::End(said))
+        }
+
+        async fn finish(self: Box<Self>, said: Vec<u8>) {
+            let _ = self.tell.send(said);
         }
     }
 

@@ -19,12 +19,13 @@ use super::connect::{Connector, Key};
 use super::door::PACKETS;
 use super::report;
 use super::route::Route;
-use super::session::{Session, live};
+use super::session::Session;
 use crate::config::ClientTls;
 use crate::pool::{Lease, Pool};
 use crate::session::ending::Ending;
 use crate::session::gate::{HEARING, NOT_HTTP, Place, Turned};
 use crate::session::registry::{KeyLength, Origin, Phase, Registered};
+use crate::session::rest::live;
 use crate::session::wire::Socket;
 
 /// How long a client may take from its first byte to the end of its LOGIN7.

@@ -20,7 +20,6 @@ use entrapool_protocol::tds::message::Report;
 use entrapool_protocol::tds::settings::Settings;
 use entrapool_protocol::tds::statements::Statements;
 use entrapool_protocol::tds::tracker;
-use tokio_util::task::TaskTracker;
 
 use super::accept::{Opening, tell};
 use super::connect::Connector;
@@ -31,7 +30,7 @@ use crate::session::ending::Ending;
 use crate::session::gate::Place;
 use crate::session::pin::{Boundary, Client, Residue, Verdict, judge};
 use crate::session::registry::{Phase, Registered, Signal};
-use crate::session::rest::{Rest, SHORT_SILENCE, get_up, lie_down};
+use crate::session::rest::{Leave, Rest};
 use crate::session::wire::Socket;
 use lazily::{Begun, First};
 use relay::{Hold, Outcome};
@@ -62,20 +61,6 @@ pub(super) struct Session {
     _place: Place,
 }
 
-/// Why a session's task stops.
-pub(super) enum Leave {
-    /// The session ends.
-    End(End),
-    /// It rests.
-    Rest,
-}
-
-impl From<End> for Leave {
-    fn from(end: End) -> Self {
-        Self::End(end)
-    }
-}
-
 /// The end of a session, with what the client is still to be told.
 pub(super) struct End {
     ending: Ending,
@@ -98,21 +83,9 @@ impl End {
     }
 }
 
-/// Runs a session to its end.
-pub(super) async fn live(mut session: Box<Session>) {
-    loop {
-        get_up(&mut *session);
-        match session.run().await {
-            Leave::End(end) => return Box::pin(session.finish(end)).await,
-            Leave::Rest => match lie_down(session) {
-                Some(awake) => session = awake,
-                None => return,
-            },
-        }
-    }
-}
-
 impl Rest for Session {
+    type End = End;
+
     fn client(&mut self) -> &mut Socket {
         &mut self.client
     }
@@ -121,8 +94,29 @@ impl Rest for Session {
         &self.registered
     }
 
-    fn go_on(self: Box<Self>, sessions: &TaskTracker) {
-        sessions.spawn(live(self));
+    async fn turn(&mut self) -> Result<(), Leave<End>> {
+        if self.ahead.is_empty() {
+            self.turn_from_idle().await
+        } else {
+            Box::pin(self.turn_ahead()).await.map_err(Leave::End)
+        }
+    }
+
+    /// Tells the client what it has to know of the end, closes, and records the end.
+    async fn finish(self: Box<Self>, end: End) {
+        let Self {
+            client,
+            route,
+            registered,
+            packet_size,
+            legacy,
+            ..
+        } = *self;
+        if let Some(report) = end.report {
+            let dialect = legacy.map(|(dialect, _)| dialect);
+            tell(client, &report, dialect, packet_size).await;
+        }
+        route.ended(&end.ending, registered.pid());
     }
 }
 
@@ -153,44 +147,8 @@ impl Session {
         }
     }
 
-    /// Runs the session to its end, or until it rests.
-    async fn run(&mut self) -> Leave {
-        std::future::poll_fn(|cx| {
-            self.registered.entry.attach(cx.waker());
-            Poll::Ready(())
-        })
-        .await;
-        loop {
-            let turned = if self.ahead.is_empty() {
-                self.turn().await
-            } else {
-                Box::pin(self.turn_ahead()).await.map_err(Leave::End)
-            };
-            if let Err(leave) = turned {
-                return leave;
-            }
-        }
-    }
-
-    /// Tells the client what it has to know of the end, closes, and records the end.
-    async fn finish(self: Box<Self>, end: End) {
-        let Self {
-            client,
-            route,
-            registered,
-            packet_size,
-            legacy,
-            ..
-        } = *self;
-        if let Some(report) = end.report {
-            let dialect = legacy.map(|(dialect, _)| dialect);
-            tell(client, &report, dialect, packet_size).await;
-        }
-        route.ended(&end.ending, registered.pid());
-    }
-
     /// Waits for the client, borrows a backend, relays until they part.
-    async fn turn(&mut self) -> Result<(), Leave> {
+    async fn turn_from_idle(&mut self) -> Result<(), Leave<End>> {
         let mut now = None;
         let first = std::future::poll_fn(|cx| self.poll_first(&mut now, cx)).await?;
         let now = now.unwrap_or_else(Instant::now);
@@ -212,7 +170,7 @@ impl Session {
         self.hold(lease, now).await.map_err(Leave::End)
     }
 
-    /// As [`Session::turn`], for a client whose next bytes were read already.
+    /// As [`Session::turn_from_idle`], for a client whose next bytes were read already.
     async fn turn_ahead(&mut self) -> Result<(), End> {
         let now = Instant::now();
         let ahead = std::mem::take(&mut self.ahead).into_vec();
@@ -241,20 +199,15 @@ impl Session {
 
     /// Ready when the client has sent something, or has gone; an error when the session ends or
     /// rests.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Leave>> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Leave<End>>> {
         if let Some(end) = self.asked_to_end() {
             return Poll::Ready(Err(Leave::End(end)));
         }
-        if self.registered.entry.any() && self.is_sent_to_rest() {
+        if self.is_sent_to_rest() {
             return Poll::Ready(Err(Leave::Rest));
         }
         let ready = ready!(self.client.poll_read_ready(cx));
         Poll::Ready(ready.map_err(|_| Leave::End(End::silent(Cause::Gone))))
-    }
-
-    /// Whether it is to rest, and nothing has happened since that was asked.
-    fn is_sent_to_rest(&self) -> bool {
-        self.registered.entry.take(Signal::Rest) && self.registered.is_silent(SHORT_SILENCE)
     }
 
     /// Whether the session has to end though its client is still there: it holds no backend.

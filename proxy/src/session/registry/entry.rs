@@ -131,9 +131,8 @@ impl Entry {
 
     /// From now on the session is woken by `waker`.
     pub fn attach(&self, waker: &Waker) {
-        let mut before = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = before.replace(waker.clone());
-        drop(before);
+        let mut current = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(waker.clone());
     }
 
     /// Whether the session may be asked to rest: not before it is greeted, and not while it does.

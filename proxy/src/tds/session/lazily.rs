@@ -11,8 +11,9 @@ use entrapool_protocol::Sink;
 use entrapool_protocol::tds::lazy::{self, By, Wish};
 
 use super::relay::Hold;
-use super::{End, Leave, Session};
+use super::{End, Session};
 use crate::pool::Lease;
+use crate::session::rest::Leave;
 use crate::tds::connect::Connector;
 use crate::tds::report;
 
@@ -65,7 +66,7 @@ impl Session {
         &mut self,
         now: &mut Option<Instant>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<First, Leave>> {
+    ) -> Poll<Result<First, Leave<End>>> {
         ready!(self.poll_idle(cx))?;
         let Self {
             client,
